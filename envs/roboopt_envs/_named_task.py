@@ -56,14 +56,14 @@ def _resolved(name: str) -> Any:
     require(colon, "task", "be an object, module:NAME or file.py:NAME", name)
     try:
         if module.endswith(".py"):
-            return getattr(_from_file(Path(module)), attribute)
+            return getattr(module_from_file(Path(module)), attribute)
         return pkgutil.resolve_name(name)
     except Exception as error:  # A user's module may raise anything.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise RobooptError(f"`task` {name} cannot be imported: {reason}.") from error
 
 
-def _from_file(path: Path) -> Any:
+def module_from_file(path: Path) -> Any:
     """Return the module in a file, under the name of the file."""
     known = sys.modules.get(path.stem)
     if known is not None and getattr(known, "__file__", None) == str(path.resolve()):

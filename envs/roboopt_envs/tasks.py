@@ -27,7 +27,7 @@ from roboopt._errors import RobooptError
 
 from ._actuators import Actuators
 from ._hold import Hold
-from ._named_task import named_task
+from ._named_task import module_from_file, named_task
 from ._task import Array, PositiveTask, square
 from ._tool_chain import ToolChain
 from ._track import TrackTrajectory
@@ -40,6 +40,7 @@ __all__ = [
     "SwingUp",
     "ToolChain",
     "TrackTrajectory",
+    "module_from_file",
     "named_task",
 ]
 

@@ -88,6 +88,17 @@ def figures_flag() -> Any:
     )
 
 
+def allow_flag() -> Any:
+    """Return the field of the modules of the user's own that a run names."""
+    return flag(
+        (),
+        "Modules of your own whose classes the run names, such as a task's or a "
+        "controller's, or their files, which are imported; or env, the environment of "
+        "the run, with the modules and files that it names.",
+        shown="MODULE",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Output:
     """Flags of every command that leaves the folder of a run."""

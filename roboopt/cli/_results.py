@@ -1,10 +1,11 @@
 """The result in the folder of a run, and its report."""
 
 import re
-import sys
 import zipfile
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from roboopt._errors import RobooptError, argument_called
@@ -12,34 +13,51 @@ from roboopt._reading import read_json
 from roboopt.cli._flags import flags_named
 from roboopt.cli._run_folder import SETTINGS, require_finished
 
+ENVIRONMENT = "env"  # of the run, which may import modules and read files
 
-def load_result(path: Path, argument: str, task: str | None) -> Any:
+
+def load_result(path: Path, argument: str, allow: Sequence[str]) -> Any:
     """Return the result of a run.
 
     Args:
         path: the folder of the run, or its result.npz.
         argument: the command's name for `path`.
-        task: a task of the user's own that the run names, as module:NAME or
-            file.py:NAME, whose module is imported.
+        allow: modules that the run names, or their files, which are imported.
 
     Raises:
         RobooptError: if `path` is no run, or names a class that is not known.
+    """
+    result, missing = load_shown(path, argument, allow)
+    if missing:
+        raise RobooptError(f"{missing}.")
+    return result
+
+
+def load_shown(path: Path, argument: str, allow: Sequence[str] = ()) -> tuple[Any, str]:
+    """Return the result of a run for its tables, figures and motions.
+
+    Returns:
+        The result, and which classes of the user's own it lacks, and how to give them;
+        empty where it lacks none.
+
+    Raises:
+        RobooptError: if `path` is no run.
     """
     require_finished(path, argument)
     if fault := _fault(path):
         raise RobooptError(
             f"`{argument}` must be the folder of a run, got {path}, which {fault}."
         )
-    from roboopt.data import load  # Slow to import.
+    from roboopt.data import load_to_show  # Slow to import.
 
-    allow = _own_classes(task)
     with argument_called("path", argument):
-        try:
-            return load(path, allow)
-        except RobooptError as error:
-            if allow or "allow=[" not in str(error):
-                raise
-            raise RobooptError(f"{error} Here, name it by --task.") from error
+        result, missing = load_to_show(path, _own(allow))
+    if not missing:
+        return result, ""
+    modules = [name.partition(":")[0] for name in missing.split(", ")]
+    files = ["FILE.py" if name == "__main__" else name for name in modules]
+    flags = " ".join(f"--allow {name}" for name in dict.fromkeys(files))
+    return result, f"{path} names {missing}, which is your own code: give {flags}"
 
 
 def command_of(folder: Path) -> Any:
@@ -91,11 +109,30 @@ def _fault(path: Path) -> str | None:
     return None
 
 
-def _own_classes(task: str | None) -> list[Any]:
-    """Return the classes of the module of the task, which a run may hold."""
-    if task is None:
+def _own(allow: Sequence[str]) -> list[Any]:
+    """Return the classes and functions in modules or files, which a run may hold."""
+    if not allow:
         return []
-    from roboopt_envs.tasks import named_task
+    from roboopt_envs.tasks import module_from_file
 
-    module = sys.modules[type(named_task(task)).__module__]
-    return [own for own in vars(module).values() if isinstance(own, type)]
+    found: list[Any] = []
+    for name in allow:
+        if name == ENVIRONMENT:
+            from roboopt.rollouts import EnvSpec
+
+            found.append(EnvSpec)
+            continue
+        module, _, _ = name.partition(":")
+        try:
+            if module.endswith(".py"):
+                own = module_from_file(Path(module))
+            else:
+                own = import_module(module)
+        except Exception as error:  # A user's module may raise anything.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise RobooptError(
+                f"--allow {name} cannot be imported: {reason}"
+            ) from error
+        kinds = type, FunctionType
+        found += [thing for thing in vars(own).values() if isinstance(thing, kinds)]
+    return found

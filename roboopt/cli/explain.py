@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roboopt._errors import RobooptError
-from roboopt.cli._flags import flag
+from roboopt.cli._flags import allow_flag, flag
 from roboopt.cli._results import load_result
 
 
@@ -25,11 +25,7 @@ class Explain:
     folder: Path = flag(
         dataclasses.MISSING, "Folder of a run.", shown="RUN", positional=True
     )
-    task: str | None = flag(
-        None,
-        "Your own task that the run names, as module:NAME or file.py:NAME; its module "
-        "is imported.",
-    )
+    allow: tuple[str, ...] = allow_flag()
 
     def run(self) -> int:
         """Print the gradients at the start and the end; return the exit code."""
@@ -38,7 +34,7 @@ class Explain:
         from roboopt.diagnose import ENDS, KEPT_START
 
         with jax_settings():
-            result = load_result(self.folder, "folder", self.task)
+            result = load_result(self.folder, "folder", self.allow)
             if not hasattr(result, "gradients"):
                 raise RobooptError(
                     "`folder` must be the folder of a run of tune, clone, reinforce or "

@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from roboopt._errors import RobooptError
-from roboopt.cli._flags import figures_flag, flag
-from roboopt.cli._results import command_of, load_result, write_report
+from roboopt.cli._flags import allow_flag, figures_flag, flag
+from roboopt.cli._results import command_of, load_shown, write_report
 from roboopt.cli._run_folder import FIGURES, REPORT, add_file
 
 
@@ -25,11 +26,7 @@ class Report:
     )
     no_video: bool = flag(False, "Write the report without a video.")
     figures: str | None = figures_flag()
-    task: str | None = flag(
-        None,
-        "Your own task that the run names, as module:NAME or file.py:NAME; its module "
-        "is imported.",
-    )
+    allow: tuple[str, ...] = allow_flag()
 
     def run(self) -> int:
         """Write the report, and print its path; return the exit code."""
@@ -40,11 +37,14 @@ class Report:
         formats = self.figures.split(",") if self.figures else []
         check_formats(formats, "figures")
         with jax_settings():
-            result = load_result(self.folder, "folder", self.task)
+            result, missing = load_shown(self.folder, "folder", self.allow)
             if not self.folder.is_dir() or not hasattr(result, "sections"):
                 raise RobooptError(
                     f"`folder` must be the folder of a run, got {self.folder}."
                 )
+            if missing:
+                said = "the report lacks what only code says, such as a video"
+                warnings.warn(f"{said}: {missing}.", stacklevel=2)
             say("writing the report")
             try:
                 video = not self.no_video

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError
 from roboopt.cli._flags import flag, name_flag
-from roboopt.cli._results import load_result
+from roboopt.cli._results import load_shown
 from roboopt.cli._simulation import package_folder
 
 POLL_S = 0.1
@@ -37,11 +37,6 @@ class View:
         "Folders of ROS packages, for meshes of a URDF.",
         "searched for around the URDF",
         shown="NAME=PATH",
-    )
-    task: str | None = flag(
-        None,
-        "Your own task that the run names, as module:NAME or file.py:NAME; its module "
-        "is imported.",
     )
 
     serves: ClassVar = True  # It says that it works once, and then waits.
@@ -74,7 +69,7 @@ class View:
             viewer = Viewer(scene, port=port, title=self.path.stem)
             viewer.add_sliders()
             return viewer
-        result = load_result(self.path, "path", self.task)
+        result, _ = load_shown(self.path, "path")  # Nothing of it is called.
         motions = getattr(result, "robot_motions", lambda: None)()
         if motions is None:
             raise RobooptError(

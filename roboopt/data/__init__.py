@@ -16,6 +16,7 @@ from roboopt.data._split import not_among as not_among
 from roboopt.data._split import split_episodes as split_episodes
 from roboopt.data._split import split_in_time as split_in_time
 from roboopt.data._store import load as load
+from roboopt.data._store import load_to_show as load_to_show
 from roboopt.data._store import save as save
 from roboopt.data._trajectory import Trajectory as Trajectory
 from roboopt.data._windows import at_samples as at_samples

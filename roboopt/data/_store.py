@@ -38,6 +38,7 @@ from roboopt.data._schema import (
     qualified_name,
     refusal,
 )
+from roboopt.data._stand_in import plain_attributes, stand_in
 
 SCHEMA = "schema"
 FORMAT = 1
@@ -109,21 +110,40 @@ def load(path: str | PathLike, allow: Sequence[Any] = (), like: Any = None) -> A
             function that is not allowed, holds fields that a class refuses, or does not
             fit `like`.
     """
+    return _loaded(path, allow, like)[0]
+
+
+def load_to_show(path: str | PathLike, allow: Sequence[Any] = ()) -> tuple[Any, str]:
+    """Read a result for its tables, figures and motions.
+
+    Returns:
+        The result, and the names of the classes and functions outside roboopt that are
+        not allowed: in their place are objects with their fields.
+    """
+    return _loaded(path, allow, None, shown=True)
+
+
+def _loaded(
+    path: str | PathLike, allow: Sequence[Any], like: Any, shown: bool = False
+) -> tuple[Any, str]:
     path = as_path(path)
     if path.is_dir():
         path = path / RESULT
     arrays = read_archive(path)
     require(SCHEMA in arrays, "path", "be a file of `roboopt.save`", path)
-    reader = _Reader(path, arrays, allow)
+    reader = _Reader(path, arrays, allow, shown)
     try:
         schema = json.loads(str(arrays[SCHEMA]))
         if not isinstance(schema, dict) or schema.get("format") != FORMAT:
             raise reader.error("has another format than this version reads")
         if like is None:
-            return reader.decode(schema["tree"])
+            found = reader.decode(schema["tree"])
+            return found, ", ".join(dict.fromkeys(reader.stand_ins))
         leaves = {k: reader.decode(v) for k, v in dict(schema["leaves"]).items()}
         leaves = {k: leaf for k, leaf in leaves.items() if isinstance(leaf, DATA)}
-    except (json.JSONDecodeError, RecursionError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        if isinstance(error, RobooptError):
+            raise
         raise reader.error(f"has a broken schema: {error}") from error
     shapes = [{k: np.shape(v) for k, v in x.items()} for x in (leaves, _leaves(like))]
     if shapes[0] != shapes[1]:
@@ -132,7 +152,7 @@ def load(path: str | PathLike, allow: Sequence[Any] = (), like: Any = None) -> A
         )
     return jax.tree_util.tree_map_with_path(
         lambda place, leaf: leaves.get(jax.tree_util.keystr(place), leaf), like
-    )
+    ), ""
 
 
 def _leaves(tree: Any) -> dict[str, Any]:
@@ -167,9 +187,12 @@ class _Writer:
         if kind is dict and all(isinstance(key, str) for key in node):
             items = {k: self.encode(v, f"{where}[{k!r}]") for k, v in node.items()}
             return {"dict": items}
+        if kind is dict and all(type(key) is int for key in node):
+            items = {str(k): self.encode(v, f"{where}[{k}]") for k, v in node.items()}
+            return {"indices": items}
         # flax and haiku set the fields of their records by themselves.
         if is_record(kind) and kind.__module__.split(".")[0] not in ("flax", "haiku"):
-            known = len(self.left_out)
+            before = len(self.left_out)
             fields = {
                 name: self.encode(getattr(node, name), f"{where}.{name}")
                 for name in field_names(kind)
@@ -177,8 +200,12 @@ class _Writer:
             }
             # A batch of models has more axes than the annotations of its class say,
             # and an object that lacks a part may fail the checks of its class.
-            unlike = refusal(node) is not None or len(self.left_out) > known
-            return {"class": class_name(kind), "fields": fields, "batched": unlike}
+            unlike = refusal(node) is not None or len(self.left_out) > before
+            name = class_name(kind)
+            made = {"class": name, "fields": fields, "batched": unlike}
+            if ":" in name:
+                made["attributes"] = self.encode(plain_attributes(kind), where)
+            return made
         if callable(node) and (name := function_name(node)):
             return {"function": name}
         for leaf in jax.tree.leaves(node):
@@ -226,8 +253,15 @@ class _Writer:
 class _Reader:
     """Builds a tree from JSON, a table of arrays, and what the caller allows."""
 
-    def __init__(self, path: Path, arrays: dict[str, np.ndarray], allow: Sequence[Any]):
-        self.path, self.arrays = path, arrays
+    def __init__(
+        self,
+        path: Path,
+        arrays: dict[str, np.ndarray],
+        allow: Sequence[Any],
+        shown: bool = False,
+    ):
+        self.path, self.arrays, self._shown = path, arrays, shown
+        self.stand_ins: list[str] = []
         self._made: dict[tuple, Any] = {}
         if callable(allow) or not isinstance(allow, Iterable):
             raise RobooptError(
@@ -265,10 +299,16 @@ class _Reader:
                 return tuple(self.decode(item) for item in items)
             case {"dict": dict(items)}:
                 return {key: self.decode(item) for key, item in items.items()}
+            case {"indices": dict(items)}:
+                return {int(key): self.decode(item) for key, item in items.items()}
             case {"class": str(name), "fields": dict(fields)}:
-                return self._record(name, fields, node.get("batched") is True)
+                batched = node.get("batched") is True
+                return self._record(name, fields, batched, node.get("attributes"))
             case {"function": str(name)}:
-                return known_functions().get(name) or self._allowed("function", name)
+                known = known_functions().get(name) or self._allowed("function", name)
+                return known or self._stand_in(name)
+            case {"foreign": str(name)} if self._shown:
+                return self._stand_in(name)
             case {"foreign": str(name)}:
                 raise RobooptError(
                     f"`like` must be given: {self.path} holds the arrays of {name}, "
@@ -304,8 +344,12 @@ class _Reader:
                 raise self.error(f"holds a random key of {key!r}: {error}") from error
         return jnp.asarray(array) if node.get("jax") else array
 
-    def _record(self, name: str, fields: dict, batched: bool) -> Any:
-        kind = known_class(name) or self._allowed("class", name)
+    def _record(self, name: str, fields: dict, batched: bool, attributes: Any) -> Any:
+        kind, known = known_class(name) or self._allowed("class", name), self.stand_ins
+        if kind is None:
+            values = {key: self.decode(value) for key, value in fields.items()}
+            return self._stand_in(name, values, self.decode(attributes))
+        before = len(known)
         if not isinstance(kind, type) or not is_record(kind):
             raise self.error(f"uses {name}, which is not a class with fields")
         if unknown := sorted(set(fields) - set(field_names(kind))):
@@ -317,7 +361,8 @@ class _Reader:
             raise self.error("has a partial of what is not callable")
         try:
             built = build(kind, values)
-            reason = None if batched else refusal(built)
+            # A stand-in may have other types than annotations say.
+            reason = None if batched or len(known) > before else refusal(built)
         except Exception as error:  # A class may fail in any way on a broken file.
             built, reason = None, str(error) or type(error).__name__
         if reason is not None:
@@ -325,9 +370,12 @@ class _Reader:
         return built
 
     def _allowed(self, what: str, name: str) -> Any:
-        """Return the class or function outside the table that the caller allows."""
+        """Return the class or function outside the table that the caller allows.
+
+        None where it is not allowed, and the file is only to be shown.
+        """
         found = self.allowed.get(name) or self.allowed.get(name.partition(":")[2])
-        if found is None:
+        if found is None and not self._shown:
             short = name.rpartition(":")[2].rpartition(".")[2]
             raise RobooptError(
                 f"`path` uses the {what} {name}, which is not a {what} of roboopt: "
@@ -335,6 +383,11 @@ class _Reader:
                 "or give `like=`, an object of the same structure."
             )
         return found
+
+    def _stand_in(self, name: str, values: Any = None, attributes: Any = None) -> Any:
+        self.stand_ins.append(name)
+        known = attributes if isinstance(attributes, dict) else {}
+        return stand_in(name, values or {}, known)
 
 
 def _is_key(node: Any) -> bool:

@@ -138,7 +138,7 @@ class EnvSpec:
             raise RobooptError(
                 f"`env` is named by a file, {self}, and making it could import modules "
                 "or read files that this file names: allow it by `load(path, allow=["
-                "roboopt.rollouts.EnvSpec])` if you trust the file."
+                "roboopt.rollouts.EnvSpec])`, or --allow env, if you trust the file."
             )
 
     def __str__(self) -> str:

@@ -1,13 +1,16 @@
 """`roboopt collect` and `roboopt clone`, as a user runs them: processes and files."""
 
 import csv
+import importlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from browser import check_page
@@ -312,6 +315,55 @@ def test_broken_demonstrations_are_named(tmp_path, capsys, monkeypatch):
     assert "6" in said["other.npz"] and "4" in said["other.npz"]
     assert "empty" in said["empty.npz"]
     assert "demonstrations must be a file" in said["missing.npz"]
+
+
+OWN = """
+import equinox as eqx
+import jax.numpy as jnp
+from gymnasium import register
+from gymnasium.envs.classic_control import PendulumEnv
+
+
+class Gain(eqx.Module):
+    gain: jnp.ndarray
+
+    def __call__(self, observation):
+        return self.gain @ observation
+
+
+register("OwnPendulum-v0", PendulumEnv, max_episode_steps=5)
+"""
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+@pytest.mark.parametrize("verb", ["clone", "reinforce"])
+def test_a_run_with_an_own_policy_and_environment_is_reported(
+    verb, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "own_gain.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = importlib.import_module("own_gain")
+    policy, env = own.Gain(np.zeros((1, 3))), "own_gain:OwnPendulum-v0"
+    if verb == "clone":
+        demos = np.ones((9, 3)), np.ones((9, 1))
+        result = ro.clone(demos, env, policy=policy, steps=1, episodes=1)
+    else:
+        brief: dict[str, Any] = {"timesteps": 80, "episodes": 1, "envs": 2, "seed": 0}
+        result = ro.reinforce(env, policy=policy, algorithm="pgpe", **brief)
+    result.save(tmp_path / "made")
+    moved = tmp_path / "moved"
+    (tmp_path / "made").rename(moved)
+    monkeypatch.delitem(sys.modules, "own_gain")
+    monkeypatch.delitem(gymnasium.registry, "OwnPendulum-v0")
+    assert main(["report", str(moved)]) == 0
+    said = capsys.readouterr().err
+    assert "own_gain:Gain" in said and "--allow own_gain" in said
+    assert "<video" not in (moved / "report.html").read_text()
+    assert main(["report", str(moved), "--allow", "own_gain", "env"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert "<video" in (moved / "report.html").read_text()
+    assert main(["report", str(moved), "--allow", "no_such_module"]) == 2
+    assert "--allow no_such_module" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("default::UserWarning")

@@ -141,6 +141,8 @@ class Mine(eqx.Module):
 @dataclasses.dataclass(frozen=True)
 class Record:
     policy: object
+    formula = "x²"
+    tolerances = {0: [(-1.0, 1.0)]}
 
 
 def double(x):
@@ -158,6 +160,36 @@ def test_a_class_of_the_user_must_be_allowed(file):
     np.testing.assert_array_equal(loaded.policy(jnp.ones(2)), jnp.ones(2))
     with pytest.raises(ro.RobooptError, match="`allow`"):
         ro.load(file, allow=["os:system"])
+
+
+def test_a_result_is_shown_without_the_classes_of_the_user(file):
+    ro.save(
+        file, [ro.policies.Clipped(Mine(jnp.ones(2), double), -1.0, 1.0), Record(3)]
+    )
+    (policy, record), missing = ro.data.load_to_show(file)
+    assert missing.replace(f"{__name__}:", "") == "double, Mine, Record"
+    np.testing.assert_array_equal(policy.policy.gain, np.ones(2))
+    assert "Mine(" in repr(policy) and record.policy == 3
+    assert record.formula == "x²" and record.tolerances == Record.tolerances
+    assert not hasattr(record, "success")
+    with pytest.raises(ro.RobooptError, match="`allow` must hold Mine"):
+        policy(jnp.ones(2))
+    both = ro.data.load_to_show(file, [Record, Mine, double])
+    assert both[0][1] == Record(3) and both[1] == ""
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"__class__": 1}, {"class": 1}, {"gain": {"indices": {"x": 1}}}]
+)
+def test_a_stand_in_takes_no_other_names_than_fields(file, wrong):
+    ro.save(file, Record(0))
+    rewrite(file, {"class": "x:Y", "fields": wrong, "attributes": {"dict": wrong}})
+    try:
+        found, _ = ro.data.load_to_show(file)
+    except ro.RobooptError as error:
+        assert "`path`" in str(error)
+    else:
+        assert type(found).__name__ == "Y" and not vars(found)
 
 
 def foreign_policies():

@@ -29,8 +29,8 @@ INTERNAL = {
     """,
     "roboopt.data": """
         at_samples atomic_write episode_masks is_episode_folder is_frame joint_motion
-        not_among read_archive recording_files require_writing single_recordings sweep
-        whole_turns write_json
+        load_to_show not_among read_archive recording_files require_writing
+        single_recordings sweep whole_turns write_json
     """,
     "roboopt.diagnose": """
         ENDS HISTORY_TITLES KEPT_START explain_descent explain_residuals

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from roboopt_envs.robot import RobotTask
 
 import roboopt as ro
 from roboopt.cli import main
+from roboopt.cli._results import load_shown
 from roboopt.policies import LinearFeedback
 from roboopt.rollouts import robot_notes
 from roboopt.tuning import TuningProblem, run_name, tune
@@ -40,6 +42,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Up:
     """Hold the pendulum up, wherever the arm is."""
+
+    formula = "25 cos 3"
 
     def cost_rate(self, observation, action):
         up = (observation[..., 1] - 3.1416) ** 2
@@ -113,14 +117,23 @@ def test_a_task_of_ones_own_is_an_object_or_its_name(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the report lacks:UserWarning")
 def test_a_run_with_a_task_of_ones_own_is_explained(tmp_path, capsys):
     (tmp_path / "task_of_run.py").write_text(TASK)
     task, folder = f"{tmp_path}/task_of_run.py:Up", str(tmp_path / "run")
     tune(urdf=FURUTA, task=task, **SMALL).save(folder)
     assert main(["explain", folder]) == 2
-    assert "--task" in capsys.readouterr().err
-    assert main(["explain", folder, "--task", task]) == 0
+    assert "--allow task_of_run" in capsys.readouterr().err
+    assert main(["explain", folder, "--allow", task]) == 0
     assert capsys.readouterr().out.count("The gradient at a loss of") == 2
+    moved = str(tmp_path / "moved")
+    shutil.move(folder, moved)
+    assert main(["report", moved]) == 0
+    assert "no video" not in capsys.readouterr().out
+    page = (tmp_path / "moved" / "report.html").read_text()
+    assert "Motions before and after" in page and "cos 3" in page
+    motions = load_shown(tmp_path / "moved", "path")[0].robot_motions()
+    assert motions is not None and motions.starts == 3
 
 
 @pytest.mark.slow
