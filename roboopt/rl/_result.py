@@ -26,6 +26,7 @@ from roboopt.rl._returns import Returns
 from roboopt.rollouts import EnvSpec, Evaluation, Signals
 from roboopt.view import RobotMotions, Scene
 
+ADVICE = "learn for more `timesteps`, or with another `algorithm`"
 INTERRUPTED = "the evaluation was interrupted"
 
 
@@ -149,15 +150,35 @@ class ReinforceResult(VerbResult):
             sentences.append(f"{text}.")
         if self.evaluation_failure:
             sentences.append(sentence(self.evaluation_failure))
-        if not self.fresh and start is not None and found is not None:
-            if found.mean_return.value < start.mean_return.low:
-                sentences.append("The policy is worse than its start: keep the start.")
+        if found is not None and start is not None:
+            sentences = [*self._verdict(found, start), *sentences]
         sentences.append(
             f"The learning ended: {self.message.rstrip('.')}; {self.timesteps} "
             f"timesteps in {self.seconds:.1f} s."
         )
         sentences += [sentence(x.message) for x in self.health]
         return Summary(f"Learning {self.name} from reward", tables, sentences)
+
+    def _verdict(self, found: Evaluation, start: Evaluation) -> list[str]:
+        """Say if the policy is not better than its start, by what episodes can tell."""
+        if len(found.returns) != len(start.returns):  # One was interrupted.
+            return []
+        if len(found.returns) == 1:
+            return [
+                "One episode cannot tell whether the policy is better than its start."
+            ]
+        gain = found.gain_over(start)
+        if gain.low > 0:
+            return []
+        other = "untrained one" if self.fresh else "start"
+        if gain.high < 0:
+            said = f"is worse than the {other}, by {interval(gain)} in mean return"
+            advice = ADVICE if self.fresh else "keep the start"
+        else:
+            said = f"is no better than the {other} as far as {len(found.returns)} "
+            said += f"episodes tell: its mean return differs by {interval(gain)}"
+            advice = ADVICE
+        return [f"Not improved: the learned policy {said}; {advice}."]
 
     def sections(self, *, video: bool = True) -> Sequence[Section]:
         """Return the sections of the report: results, learning, gradients, losses."""

@@ -12,6 +12,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from roboopt._errors import require
 from roboopt._progress import counted
 from roboopt._readable import Readable
 from roboopt.data import Trajectory
@@ -89,17 +90,27 @@ class Evaluation(Readable, eqx.Module):
     @property
     def mean_return(self) -> Estimate:
         """Return the mean return, with Student's interval, infinite for one episode."""
-        from scipy.stats import t
+        return _mean(self.returns)
 
-        count = len(self.returns)
-        mean = float(self.returns.mean())
-        if count == 1:
-            return Estimate(mean, -math.inf, math.inf)
-        error = float(self.returns.std(ddof=1)) / math.sqrt(count)
-        if error == 0:
-            return Estimate(mean, mean, mean)
-        low, high = t.interval(CONFIDENCE, count - 1, mean, error)
-        return Estimate(mean, float(low), float(high))
+    def gain_over(self, other: "Evaluation") -> Estimate:
+        """Return the mean difference of the returns to another policy's.
+
+        Episodes with the same seeds are compared one by one, so that the interval is
+        that of the difference, which starts of different difficulty do not widen.
+
+        Args:
+            other: the evaluation of as many episodes from the same seeds.
+
+        Raises:
+            RobooptError: if `other` has another number of episodes.
+        """
+        require(
+            len(other.returns) == len(self.returns),
+            "other",
+            f"have {len(self.returns)} episodes",
+            len(other.returns),
+        )
+        return _mean(self.returns - other.returns)
 
     def __str__(self) -> str:
         """Return the estimates in one line."""
@@ -107,6 +118,19 @@ class Evaluation(Readable, eqx.Module):
         del shown["episodes"]
         said = ", ".join(f"{name} {text}" for name, text in shown.items())
         return f"{counted(len(self.returns), 'episode')}: {said}"
+
+
+def _mean(values: Float[np.ndarray, " episode"]) -> Estimate:
+    from scipy.stats import t
+
+    count, mean = len(values), float(values.mean())
+    if count == 1:
+        return Estimate(mean, -math.inf, math.inf)
+    error = float(values.std(ddof=1)) / math.sqrt(count)
+    if error == 0:
+        return Estimate(mean, mean, mean)
+    low, high = t.interval(CONFIDENCE, count - 1, mean, error)
+    return Estimate(mean, float(low), float(high))
 
 
 def evaluate(

@@ -147,6 +147,12 @@ class Comparison:
                 "Keep the starting controller, `before` of the result. More tuning "
                 "starts may help.",
             )
+        if not (better or worse):
+            sentences.insert(
+                1,
+                "The descent found no better gains than the starting ones: more "
+                "`steps`, more `starts` or another controller may help.",
+            )
         if self.chattering:
             sentences.append(
                 f"In {self.chattering} of the {self.episodes} motions of the tuned "

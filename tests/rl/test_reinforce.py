@@ -194,6 +194,34 @@ def test_whole_episodes_count_on_after_a_checkpoint(tmp_path):
     assert np.all(np.diff(steps) >= 0)
 
 
+@pytest.mark.parametrize(
+    "gained, said",
+    [
+        ([1.0, 1.2, 1.1], "The policy's mean return"),
+        # 0.1 ± 4.30 · 0.36: as likely by chance.
+        (
+            [0.5, -0.2, 0.0],
+            "Not improved: the learned policy is no better than the unt",
+        ),
+        ([0.0, 0.0, 0.0], "Not improved: the learned policy is no better than the unt"),
+        ([-1.0, -1.2, -1.1], "Not improved: the learned policy is worse than the untr"),
+        ([5.0], "One episode cannot tell"),
+    ],
+)
+def test_a_policy_that_is_no_better_than_its_start_says_so_first(learned, gained, said):
+    start = dataclasses.replace(
+        learned.evaluation, returns=-np.arange(len(gained)) * 9.0
+    )
+    found = dataclasses.replace(start, returns=start.returns + gained)
+    both = {"evaluation": found, "start_evaluation": start}
+    made = dataclasses.replace(learned, **both)
+    first = made.summary().sentences[0]
+    assert first.startswith(said) and "algorithm" not in first or "`timesteps`" in first
+    if gained[0] < 0:
+        given = dataclasses.replace(made, fresh=False).summary().sentences[0]
+        assert "worse than the start" in given and "keep the start" in given
+
+
 def test_the_report_of_half_an_evaluation_names_no_second(learned):
     alone = dataclasses.replace(
         learned,

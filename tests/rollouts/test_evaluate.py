@@ -46,6 +46,20 @@ def test_mean_return_by_hand():
     assert str(judged) == "4 episodes: return 2.5 (0.44574 to 4.55426)"
 
 
+def test_the_gain_over_another_policy_is_by_episode():
+    # Differences 1, 1, 2, 4: mean 2, s = √2, ± 3.182446·√2/2.
+    both = [ro.evaluate(Bandit(), rewards(*x), episodes=4) for x in (EASY, HARD)]
+    reach = 3.182446 * np.sqrt(2) / 2
+    expected = [2, 2 - reach, 2 + reach]
+    np.testing.assert_allclose(both[0].gain_over(both[1]), expected, rtol=1e-6)
+    other = ro.evaluate(Bandit(), rewards(1), episodes=1)
+    with pytest.raises(ro.RobooptError, match="`other`"):
+        other.gain_over(both[0])
+
+
+EASY, HARD = (1, 9, 5, 8), (0, 8, 3, 4)
+
+
 def test_one_episode_says_nothing_of_the_mean():
     judged = ro.evaluate(Bandit(), rewards(3), episodes=1)
     assert str(judged).startswith("1 episode: return 3 ")

@@ -80,6 +80,7 @@ def test_a_worse_objective_is_said():
 def test_an_objective_that_stays_is_neither_better_nor_worse():
     said = compared(motion(0.5, 0.0), motion(0.5 * (1 - 1e-9), 0.0)).sentences()
     assert said[0].startswith("Not improved") and "Keep" not in " ".join(said)
+    assert "no better gains" in said[1]
 
 
 def test_disagreement_and_its_cause_are_said():
