@@ -59,8 +59,7 @@ def opened(browser: Any, page: Path | str, width: int, **options: Any) -> Iterat
     view.goto(address)
     assert not faults, faults
     assert_nothing_is_cut_off(view)
-    if width == max(WIDTHS):
-        assert_no_table_scrolls(view)
+    assert_no_table_scrolls(view)
     yield view
     assert not faults, faults
     view.close()

@@ -22,8 +22,8 @@ from roboopt.report._drawing import Drawing
 MAX_NUMBER = 40  # characters, an interval's
 STACKED = ' class="stacked"'
 MAX_UNBROKEN = 18  # characters of a name
-MAX_PHONE = 46  # characters of a row that a phone shows
-MAX_STACKED = 16  # rows that a phone shows with a line for each cell
+MAX_PHONE = 40  # characters of a row that a phone shows
+MAX_CELLS, MAX_PANELS = 50, 4  # that a phone shows unfolded
 MAX_COMPUTER = 108  # characters of a row that a page shows at 1280 px
 MAX_LINES = 3  # of a header
 GAP = 2  # characters between columns
@@ -53,7 +53,7 @@ class Section:
     def html(self) -> str:
         """Return the section, with an anchor made of its title."""
         anchor = re.sub(r"\W+", "-", self.title.lower()).strip("-")
-        inside = "\n".join(block.html() for block in self.blocks)
+        inside = "\n".join(map(_foldable, self.blocks))
         return (
             f'<section id="{escape(anchor)}">'
             f"<h2>{escape(self.title)}</h2>\n{inside}</section>"
@@ -92,8 +92,7 @@ class Table:
     def html(self) -> str:
         """Return the table, one that is too wide in parts, one under the other.
 
-        On a narrow screen a wide one has a line for each cell; of many rows it scrolls
-        sideways, and the first column stays in sight.
+        On a narrow screen a wide one has its cells under the name of each row.
         """
         if parts := self.cut(MAX_COMPUTER):
             return "".join(part.html() for part in parts)
@@ -103,8 +102,7 @@ class Table:
             if max(map(len, cells[1:]), default=0) > MAX_NUMBER:
                 kinds[k] = "text"
         head = _cells("th", self.header, kinds)
-        wide = total_width(map(column_width, columns)) > MAX_PHONE
-        wide = wide and len(self.rows) <= MAX_STACKED
+        wide = self._is_wide
         labels = self._labels() if wide else None
         body = "".join(
             f"<tr>{_cells('td', row, kinds, labels, link)}</tr>"
@@ -121,6 +119,18 @@ class Table:
             f'<div class="wide"><table{STACKED * wide}>'
             f"<thead>{groups}<tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         )
+
+    @property
+    def folded(self) -> str:
+        """Under which title a phone folds the table, "" for a short one."""
+        cells = len(self.rows) * (len(self.header) if self._is_wide else 2)
+        title = f"{self.header[0]}: {len(self.rows)} rows".removeprefix(": ")
+        return title * (cells > MAX_CELLS)
+
+    @property
+    def _is_wide(self) -> bool:
+        columns = zip(self.header, *self.rows, strict=True)
+        return total_width(map(column_width, columns)) > MAX_PHONE
 
     def cut(self, width: int) -> "list[Table]":
         """Return a table that is too wide as tables that fit, with one first column.
@@ -200,6 +210,13 @@ class Figure:
         grid = f'<div class="panels columns{self.columns}">{panels}</div>'
         film = f' data-film="{self.filmed:g}"' if self.filmed else ""
         return f"<figure{film}>{legend}{grid}{_caption(self.caption)}</figure>"
+
+    @property
+    def folded(self) -> str:
+        """Under which title a phone folds the figure, "" for one of few panels."""
+        drawn = [panel.title for panel in self.panels if isinstance(panel, Drawing)]
+        title = f"{len(drawn)} panels: {', '.join(drawn[:MAX_PANELS])}, …"
+        return title * (len(drawn) > MAX_PANELS)
 
 
 @dataclass(frozen=True)
@@ -347,8 +364,18 @@ def _cells(
     made = ""
     for text, kind, label in cells:
         kind = "none" if text == NONE else kind
+        text = text if kind == "text" else UNIT.sub("\N{NO-BREAK SPACE}", text)
         made += f"<{tag}{f' class={kind}' * bool(kind)}{label}>{text}</{tag}>"
     return made
+
+
+def _foldable(block: Block) -> str:
+    """Return a block as HTML, a long one folded on phones until asked for."""
+    title = block.folded if isinstance(block, Table | Figure) else ""
+    if not title:
+        return block.html()
+    said = f"<summary>{escape(title)}</summary>"
+    return f'<details class="phone">{said}{block.html()}</details>'
 
 
 def _caption(text: str) -> str:

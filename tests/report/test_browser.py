@@ -284,6 +284,31 @@ def test_wide_tables_go_on_below_where_a_computer_has_no_room(
         assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_a_phone_folds_what_is_long_and_wraps_what_is_wide(browser, tmp_path):
+    formula = " + ".join(f"0.{k} m·x[a_link_with_a_name_{k}]" for k in range(6))
+    header = ["base parameter", "URDF", "fitted", "least squares ± σ", "known to"]
+    rows = [[f"{formula} [kg·m]", "0.006", "0.01093", "0.01098 ± 2.1e-05", "± 3 %"]]
+    long = Table(header, rows * 20)
+    panels = [Panel(f"joint {k}", "rad", RUNS) for k in range(6)]
+    figure = Figure(traces(panels, TIME_STEP), CAPTION, LEGEND)
+    path, sections = tmp_path / "report.html", [Section("All", [long, figure])]
+    write_report(path, title="A", verdict=[], sections=sections)
+    with opened(browser, path, 1280) as view:
+        assert view.locator("td").last.is_visible()
+        assert view.locator("svg").last.is_visible()
+        assert not view.locator("summary").first.is_visible()
+    with opened(browser, path, 390) as view:
+        assert view.evaluate("document.documentElement.scrollHeight") <= 900
+        for summary in view.locator("summary").all():
+            summary.click()
+        assert view.locator("svg").last.is_visible()
+        right = "nodes => Math.max(...nodes.map(n => n.getBoundingClientRect().right))"
+        assert view.locator("td:visible").evaluate_all(right) <= 390
+        assert_no_table_scrolls(view)
+        view.mouse.move(*place(panel(view, "joint 1 over time"), 0.5))
+        assert len(said(panel(view, "joint 1 over time"))) == 3
+
+
 def test_paper_shows_what_is_folded_and_tables_in_eight_points(browser, tmp_path):
     blocks = [Table(("a", "b"), [["c", "1"]]), Details("more", "long line " * 99)]
     path = tmp_path / "report.html"

@@ -305,7 +305,7 @@ def test_the_index_lists_the_runs_and_leads_to_their_reports(runs):
     assert path is not None
     page = path.read_text("utf-8")
     assert 'href="two/report.html"' in page and "one/report.html" not in page
-    assert "Swinging up" in page and "success 60 %" in page
+    assert "Swinging up" in page and "success 60\N{NO-BREAK SPACE}%" in page
     assert "broken: broken" in page
 
 

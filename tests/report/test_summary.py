@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from roboopt.report import Summary, Table
+from roboopt.report import Section, Summary, Table
 
 HEADER = ("parameter", "unit", "start", "estimate", "95 % interval", "true", "verdict")
 ROWS = [
@@ -111,9 +111,12 @@ def test_a_phone_shows_a_wide_table_cell_by_cell_with_its_headings():
     assert page.count('data-label="PyBullet after"') == len(GROUPED.rows)
     narrow = Table(("a", "b"), [("x", "1")]).html()
     assert "stacked" not in narrow and "data-label" not in narrow
-    # One of many rows scrolls sideways instead.
-    rows = list(GROUPED.rows) * 9
-    assert "stacked" not in Table(GROUPED.header, rows, GROUPED.groups).html()
+    # One of many rows is folded there, in pages alone.
+    many = Table(GROUPED.header, list(GROUPED.rows) * 9, GROUPED.groups)
+    assert "stacked" in many.html() and "<details" not in many.html()
+    title = f"<summary>{len(many.rows)} rows</summary>"
+    assert f'<details class="phone">{title}' in Section("All", [many]).html()
+    assert "<details" not in Section("All", [GROUPED]).html()
 
 
 def test_backticks_are_set_as_code():
@@ -131,7 +134,7 @@ def test_sentences_are_wrapped_between_words():
 def test_a_notebook_shows_the_same():
     page = Summary("A <run>", [GROUPED], ["a & b"]).html()
     assert "<h3>A &lt;run&gt;</h3>" in page and "a &amp; b" in page
-    assert "−41.2 %" in page and "PyBullet" in page
+    assert "−41.2\N{NO-BREAK SPACE}%" in page and "PyBullet" in page
 
 
 def test_no_line_ends_between_a_number_and_its_unit():
