@@ -1,13 +1,14 @@
 """Tables of a robot for `repr`: joints and masses, with units."""
 
 import dataclasses
-from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
 import numpy as np
 from jax.core import Tracer
+
+from roboopt._display import display_width, left, wrapped
 
 if TYPE_CHECKING:
     from roboopt.dynamics._multibody import Multibody
@@ -36,9 +37,9 @@ def has_values(module: eqx.Module) -> bool:
 
 
 def _grid(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(display_width, cells)) for cells in zip(*rows, strict=True)]
     return [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        "  ".join(left(cell, w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
 
@@ -78,11 +79,11 @@ def describe_robot(robot: "Multibody") -> str:
         )
         rows.append(row)
     lines = _grid(rows)
-    if max(map(len, lines)) > MAX_WIDTH:  # Links go to lines of their own.
+    if max(map(display_width, lines)) > MAX_WIDTH:  # Links go to lines of their own.
         carried = ["", *(f"  carries {row[-1]}" for row in rows[1:])]
         lines = []
         for line, links in zip(_grid([row[:-1] for row in rows]), carried, strict=True):
-            lines += [line, *wrap(links, MAX_WIDTH, subsequent_indent="    ")]
+            lines += [line, *wrapped(links, MAX_WIDTH, indent="    ")]
     own = robot.joint_names
     lines += [
         f"{joint.name} = {joint.multiplier:g} · {own[joint.follows]} + {joint.offset:g}"

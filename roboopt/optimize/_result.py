@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import numpy as np
 
+from roboopt._display import display_width, left
 from roboopt._errors import is_number, require, require_at_least
 from roboopt._notebook import values_html
 from roboopt._progress import counted
@@ -145,8 +146,9 @@ class Result(eqx.Module):
     def summary(self) -> str:
         """Return the loss, the terms, the reason and the model, one a line."""
         rows = self._rows()
-        width = max(map(len, rows))
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+        width = max(map(display_width, rows))
+        lines = [f"{left(name, width)}  {value}" for name, value in rows.items()]
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         """Return the loss, the values of the first terms, the reason, the model."""

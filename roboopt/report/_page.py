@@ -16,6 +16,7 @@ from importlib.resources import files
 from os import PathLike
 from typing import Protocol, runtime_checkable
 
+from roboopt._display import display_width
 from roboopt.data import atomic_write
 from roboopt.report._drawing import Drawing
 
@@ -328,8 +329,10 @@ def breakable(text: str) -> str:
 def column_width(cells: Sequence[str]) -> int:
     """Return how many characters a column needs, its header in up to `MAX_LINES`."""
     header, *below = cells
-    words = map(len, UNIT.sub("\N{NO-BREAK SPACE}", header).split(" "))
-    return max(*map(len, below), -(-len(header) // MAX_LINES), *words)
+    words = map(display_width, UNIT.sub("\N{NO-BREAK SPACE}", header).split(" "))
+    return max(
+        *map(display_width, below), -(-display_width(header) // MAX_LINES), *words
+    )
 
 
 def total_width(widths: Iterable[int]) -> int:

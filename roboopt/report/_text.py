@@ -9,9 +9,9 @@ cell a line.
 import itertools
 import math
 import re
-import textwrap
 from collections.abc import Iterator, Sequence
 
+from roboopt._display import display_width, left, right, wrapped
 from roboopt.report._page import GAP, UNIT, Table, column_width, total_width
 
 MIN_TEXT = 14  # characters of a text column that is wrapped
@@ -33,13 +33,13 @@ def table_text(table: Table, width: int) -> str:
         for dropped in [None, *table.optional]:
             if dropped is not None:
                 kept.remove(dropped)
-            columns = [[row[i] for row in (table.header, *table.rows)] for i in kept]
-            widths = [max(map(len, column)) for column in columns]
+            found = [[row[i] for row in (table.header, *table.rows)] for i in kept]
+            widths = [max(map(display_width, cells)) for cells in found]
             least = [
-                min(wide, max(MIN_TEXT, *map(len, pieces(column)), 0))
+                min(wide, max(MIN_TEXT, *map(display_width, pieces(cells)), 0))
                 if i in table.text
-                else column_width(column)
-                for i, column, wide in zip(kept, columns, widths, strict=True)
+                else column_width(cells)
+                for i, cells, wide in zip(kept, found, widths, strict=True)
             ]
             if total_width(least) <= width:
                 return _fitted(table, kept, widths, least, width)
@@ -75,16 +75,15 @@ def _pieces(column: Sequence[str]) -> list[str]:
 def _wrapped(text: str, width: int) -> list[str]:
     bound = INDEX.sub("\N{NO-BREAK SPACE}", UNIT.sub("\N{NO-BREAK SPACE}", text))
     words = (part for word in bound.split(" ") for part in _parts(word, width))
-    said = " ".join(words)
-    lines = textwrap.wrap(said, width, break_long_words=False, break_on_hyphens=False)
+    lines = wrapped(" ".join(words), width)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _parts(word: str, width: int) -> Iterator[str]:
     """Yield a name in parts that fit, cut behind a dot or before a bracket."""
     line = ""
-    for piece in NAME_PARTS.split(word) if len(word) > width else [word]:
-        if line and len(line) + len(piece) > width:
+    for piece in NAME_PARTS.split(word) if display_width(word) > width else [word]:
+        if line and display_width(line + piece) > width:
             yield line
             line = ""
         line += piece
@@ -104,7 +103,7 @@ def _grid(
         cells = [_wrapped(row[i], w) or [""] for i, w in zip(kept, widths, strict=True)]
         for parts in itertools.zip_longest(*cells, fillvalue=""):
             yield (" " * GAP).join(
-                part.ljust(wide) if i in table.text else part.rjust(wide)
+                left(part, wide) if i in table.text else right(part, wide)
                 for part, i, wide in zip(parts, kept, widths, strict=True)
             )
         if number == 0:
@@ -121,8 +120,9 @@ def _group_line(table: Table, kept: list[int], widths: list[int]) -> str:
             place, room = inside[0], total_width([widths[p] for p in inside])
             start = sum(widths[:place]) + GAP * place
             # A name that is longer than its columns begins before them.
-            line = line.ljust(start - max(0, len(name) - room))
-            line += name.rjust(min(room, max(widths[place], len(name))))
+            own = display_width(name)
+            line = left(line, start - max(0, own - room))
+            line += right(name, min(room, max(widths[place], own)))
     return line
 
 

@@ -119,6 +119,34 @@ def test_a_phone_shows_a_wide_table_cell_by_cell_with_its_headings():
     assert "<details" not in Section("All", [GROUPED]).html()
 
 
+CJK = "肩の関節"
+NFD = "e\N{COMBINING ACUTE ACCENT}paule"
+
+
+def seen(line):
+    """Return the columns of a line, as a terminal counts them, letter by letter."""
+    return [2 if one in CJK else 0 if one == NFD[1] else 1 for one in line]
+
+
+@pytest.mark.parametrize("name", [CJK, NFD, f"kp[{CJK}]", "плечо"])
+def test_numbers_stand_under_each_other_beside_letters_of_any_width(name):
+    rows = [[name, "1.5", "raises it"], ["elbow", "20", "lowers it"]]
+    table = Table(["gain", "value", "does"], rows, text=(0, 2))
+    text = Summary("", [table], []).text(60)
+    *_, rule, first, second = text.strip().splitlines()
+    start = sum(seen(first[: first.index("1.5")])) + len("1.5")
+    assert start == second.index("20") + len("20")
+    assert len(rule) == max(sum(seen(first)), len(second))
+
+
+def test_wide_letters_are_wrapped_by_their_columns():
+    said = " ".join([CJK, NFD, "elbow"] * 9)
+    lines = Summary("", [], [said]).text(40).strip().splitlines()
+    assert " ".join(lines) == said
+    widths = [sum(seen(line)) for line in lines]
+    assert max(widths) <= 40 and min(widths[:-1]) > 40 - 9
+
+
 def test_backticks_are_set_as_code():
     page = Summary("A run", [], ["Call `roboopt explain <run>`."]).html()
     assert "<code>roboopt explain &lt;run&gt;</code>" in page
