@@ -16,6 +16,7 @@ from typing import Any
 
 from roboopt._errors import RobooptError, is_number, require, require_at_least
 from roboopt._interrupt import ending, shielded
+from roboopt._keywords import known_keywords
 from roboopt._programs import make_room
 from roboopt._progress import say
 from roboopt.data import Trajectory
@@ -48,6 +49,7 @@ CHOICE_EPISODES = 20  # by which policies that predict well are told apart
 MAX_WEIGHTS = 10**8  # of hidden layers, which take 3 GB with what Adam keeps
 
 
+@known_keywords()
 def clone(
     demonstrations: Any,
     env: Any = None,

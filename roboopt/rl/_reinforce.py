@@ -7,17 +7,16 @@ from whether it has a differentiable twin. Each algorithm can also be used by it
 
 import contextlib
 import dataclasses
-import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from os import PathLike
 from typing import Any, Unpack
 
 from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError, require, require_at_least
 from roboopt._interrupt import shielded
+from roboopt._keywords import RobotOptions, known_keywords, with_options
 from roboopt._programs import make_room
 from roboopt._progress import progress_line
 from roboopt.optimize import Log, minimize
@@ -53,10 +52,20 @@ ALGORITHMS = {
     "zeroth-order": ZerothOrderGradient,
     "mixed": MixedGradient,
 }
+OF_NETWORK = NetworkSettings.__annotations__
+HOLDERS = {
+    name: kind for kind in ALGORITHMS.values() for name in kind.__dataclass_fields__
+}
+"""The algorithms by the names of their settings."""
 GRADIENTS = tuple(dict.fromkeys(kind.gradient for kind in ALGORITHMS.values()))
 MAX_NOISY_PARAMETERS = 128  # of policies whose parameters are drawn
 
 
+class Keywords(NetworkSettings, RobotOptions, total=False):
+    """Keywords of fresh networks and of simulated robots."""
+
+
+@known_keywords(Keywords, alone=HOLDERS)
 def reinforce(
     env: Any,
     *,
@@ -81,7 +90,7 @@ def reinforce(
     returns_file: str | PathLike | None = None,
     devices: Sequence[Any] | None = None,
     watch: Watch | None = None,
-    **network: Unpack[NetworkSettings],
+    **more: Unpack[Keywords],
 ) -> ReinforceResult:
     """Learn a policy that earns more reward in `env`.
 
@@ -133,7 +142,8 @@ def reinforce(
             samples of each gradient, as in `minimize`.
         watch: shows the robot in the browser while the policy learns, where there is a
             twin: `ro.view.Watch()`.
-        **network: `width`, `depth`, `angles`, … of fresh networks.
+        **more: `width`, `depth`, `angles`, … of fresh networks; and keywords in
+            `options`, by themselves, such as `locked`.
 
     Returns:
         The result, also after Ctrl-C, after a value that is not finite, and where an
@@ -145,12 +155,14 @@ def reinforce(
         EnvError: if the environment fails before the first gradient step.
     """
     make_room()
-    _check(policy, algorithm, gradient, episodes, network)
+    network: dict[str, Any] = {k: x for k, x in more.items() if k in OF_NETWORK}
+    simulated = {k: x for k, x in more.items() if k not in OF_NETWORK}
+    _check(policy, algorithm, gradient, episodes, simulated)
     if isinstance(algorithm, str):
         algorithm = ALGORITHMS[algorithm]()
     task = Task(
         env,
-        options=options,
+        options=with_options(options, simulated),
         max_steps=max_steps,
         timesteps=timesteps,
         envs=envs,
@@ -246,7 +258,7 @@ def _check(
     algorithm: Any,
     gradient: str | None,
     episodes: int,
-    network: Mapping[str, Any],
+    simulated: Mapping[str, Any],
 ) -> None:
     """Raise a RobooptError where an argument breaks its rule."""
     require_at_least(0, episodes=episodes)
@@ -268,16 +280,8 @@ def _check(
         )
     if algorithm is not None and gradient is not None:
         raise RobooptError("`gradient` must be None where an `algorithm` is given.")
-    if unknown := network.keys() - NetworkSettings.__annotations__.keys():
-        name = min(unknown)
-        known = [*inspect.signature(reinforce).parameters][:-1]
-        known += NetworkSettings.__annotations__
-        close = get_close_matches(name, known, n=1)
-        holders = [k for k in ALGORITHMS.values() if name in k.__dataclass_fields__]
-        said = f"it takes {', '.join(known)}"
-        if close:
-            said = f"did you mean `{close[0]}`?"
-        elif holders:
-            said = f"give it to the algorithm, algorithm=rl.{holders[0].__name__}"
-            said += f"({name}=...)"
-        raise RobooptError(f"`{name}` is no argument of `reinforce`; {said}")
+    for name in simulated.keys() - RobotOptions.__annotations__.keys():
+        raise RobooptError(
+            f"`{name}` is no argument of `reinforce`; give it to the algorithm, "
+            f"algorithm=rl.{HOLDERS[name].__name__}({name}=...)"
+        )

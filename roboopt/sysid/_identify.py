@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import equinox as eqx
 import jax
@@ -23,6 +23,7 @@ from roboopt._errors import (
     require_positive,
 )
 from roboopt._interrupt import ending, exposed, shielded
+from roboopt._keywords import ReadingOptions, known_keywords, with_options
 from roboopt._programs import make_room
 from roboopt._progress import counted, say
 from roboopt.data import Columns, Trajectory
@@ -57,6 +58,7 @@ MAX_REFINEMENTS = 2  # of the time step
 Recordings = Trajectory | str | PathLike | Sequence[Trajectory | str | PathLike]
 
 
+@known_keywords(ReadingOptions)
 @with_one_blas_thread
 def identify(
     robot: Any,
@@ -82,6 +84,7 @@ def identify(
     log: Log | None = None,
     checkpoint: str | PathLike | Checkpoint | None = None,
     keep: Callable[[IdentifyResult], object] | None = None,
+    **reading: Unpack[ReadingOptions],
 ) -> IdentifyResult:
     """Fit the parameters of a robot to recordings, and judge the fitted model.
 
@@ -144,6 +147,7 @@ def identify(
             exists, the fits continue from it, to the same bits as without the
             interruption. A file of other fits is refused.
         keep: called with the result before it is judged, such as to save it.
+        **reading: keywords in `options`, by themselves, such as `locked`.
 
     Raises:
         RobooptError: if an argument breaks its rule, the recordings do not fit the
@@ -166,6 +170,7 @@ def identify(
             'determine: call `jax.config.update("jax_enable_x64", True)` first.',
             stacklevel=4,
         )
+    options = with_options(options, reading)
     known = KnownRobot.of(robot, FREE if free is None else free, options)
     driven = known.actuated if actuated is None else _numbers(actuated, known.robot)
     if not isinstance(robot, KnownRobot):  # `excite` has told of its robot.

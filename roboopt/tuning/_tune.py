@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import equinox as eqx
 import jax
@@ -17,6 +17,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError, is_number, require, require_at_least
 from roboopt._interrupt import ending, shielded
+from roboopt._keywords import RobotOptions, known_keywords, with_options
 from roboopt._programs import called, make_room
 from roboopt._progress import say
 from roboopt.data import Trajectory
@@ -44,6 +45,7 @@ MIN_PARALLEL_EPISODES = 20
 MAX_WORKERS = 8
 
 
+@known_keywords(RobotOptions)
 def tune(
     env: Any = None,
     *,
@@ -72,6 +74,7 @@ def tune(
     checkpoint: str | PathLike | None = None,
     keep: Callable[[TuneResult], object] | None = None,
     watch: Watch | None = None,
+    **simulated: Unpack[RobotOptions],
 ) -> TuneResult:
     """Tune a controller on energy and task cost by gradient descent.
 
@@ -129,6 +132,7 @@ def tune(
         keep: called with the result before it is tested, such as to save it.
         watch: shows the robot in the browser while the controller is tuned:
             `ro.view.Watch()`.
+        **simulated: keywords in `options`, by themselves, such as `locked`.
 
     Raises:
         RobooptError: if an argument, a file or the environment cannot be worked with,
@@ -156,7 +160,7 @@ def tune(
         joule_weight=joule_weight,
         delay=delay,
         noise=noise,
-        options=options,
+        options=with_options(options, simulated),
     )
     apart = processes if workers is None else workers
     if apart and problem.plant.spec is None:

@@ -3,25 +3,30 @@
 import base64
 import csv
 import dataclasses
+import importlib
 import inspect
 import json
 import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 from browser import check_page
 
-import roboopt
+import roboopt as ro
 from roboopt import Trajectory
 from roboopt.cli import main
+from roboopt.cli._flags import all_flags
+from roboopt.cli._main import COMMANDS
 from roboopt.cli.tune import Tune
 from roboopt.optimize import NOTES
 from roboopt.tuning import tune
 
+ROOT = Path(__file__).parents[2]
 SMALL = ("--duration", "0.5", "--starts", "2", "--episodes", "3")
 KEPT = {
     *("controller.npz", "history.csv", "settings.json", "result.npz"),
@@ -83,7 +88,7 @@ def test_the_gradient_of_a_run_is_explained(tuned, capsys):
 
 
 def test_only_a_run_with_gradients_is_explained(tmp_path, capsys):
-    roboopt.save(tmp_path / "result.npz", {"a": np.zeros(2)})
+    ro.save(tmp_path / "result.npz", {"a": np.zeros(2)})
     assert main(["explain", str(tmp_path)]) == 2
     assert "FOLDER" in capsys.readouterr().err.upper()
     assert main(["explain", str(tmp_path / "gone")]) == 2
@@ -255,7 +260,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path, start):
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
     assert settings["result"]["reason"] == "interrupted"
     assert "Traceback" not in err and "interrupted after" in out
-    roboopt.load(folder).report(tmp_path / "report.html", video=False)
+    ro.load(folder).report(tmp_path / "report.html", video=False)
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "Interrupted after" in page and "<video" not in page
 
@@ -285,6 +290,32 @@ def test_a_descent_that_cannot_begin_is_said_in_a_line(tmp_path, monkeypatch, ca
     assert "roboopt: error: `objective` must be finite" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["tune", "identify", "clone", "reinforce"])
+def test_every_flag_is_a_keyword_of_the_verb_or_says_what_is(verb):
+    module, _, name = COMMANDS[verb].partition(":")
+    flags = all_flags(getattr(importlib.import_module(module), name))
+    function = getattr(ro, verb)
+    known = function.keywords
+    first = {"identify": ("arm", "x"), "clone": ("x",)}.get(verb, ("cart-pole",))
+    for flag in sorted(flags.keys() - {*known}):
+        with pytest.raises(ro.RobooptError, match=f"`{flag}` is no argument") as raised:
+            function(*first, **{flag: 1})
+        assert re.search("in Python it is `|algorithm=rl", str(raised.value)), flag
+
+
+def test_a_robots_keywords_are_keywords_of_the_verb():
+    with pytest.raises(ro.RobooptError, match="`locked` must be given once"):
+        tune("arm", options={"locked": []}, locked=["elbow"])
+    for verb in (ro.tune, ro.reinforce):
+        with pytest.raises(ro.RobooptError, match="shoulderr"):
+            verb("roboopt/ArmReach-v0", locked=["shoulderr"])
+    urdf = "examples/furuta/furuta.urdf"
+    with pytest.raises(ro.RobooptError, match="shoulderr"):
+        ro.identify(ROOT / urdf, ROOT, locked=["shoulderr"])
+    with pytest.raises(ro.RobooptError, match="did you mean `episodes`"):
+        tune(**{"episode": 3})  # type: ignore
+
+
 def test_the_flags_are_the_parameters_of_the_verb():
     parameters = inspect.signature(tune).parameters
     flags = {field.name: field.default for field in dataclasses.fields(Tune)}
@@ -296,6 +327,6 @@ def test_the_flags_are_the_parameters_of_the_verb():
     assert flags["delay"] == "0" and expected["delay"] == 0  # one number, or two
     flags["delay"] = expected["delay"]
     others = {"progress", "callback", "options", "checkpoint", "workers", "log"}
-    others |= {"keep"}
+    others |= {"keep", "simulated"}
     assert expected.keys() - flags.keys() == others
     assert flags == {name: expected[name] for name in flags}
