@@ -328,9 +328,10 @@ def flags_named(sentence: str, command: Any) -> str:
     def said(found: re.Match[str]) -> str:
         name = OTHER_NAMES.get(found[1], found[1])
         flagged = name in known and not known[name].metadata["positional"]
-        return f"`{spelled(name)}`" if flagged else found[0]
+        value = _as_words(found[2]) if found[2] else ""
+        return f"`{spelled(name)}{value}`" if flagged else found[0]
 
-    return re.sub(r"`(\w+)`", said, sentence)
+    return re.sub(r"`(\w+)(?:=([^`]*))?`", said, sentence)
 
 
 def name_flag(message: str, command: Any) -> str:
@@ -358,7 +359,7 @@ def name_flag(message: str, command: Any) -> str:
             name = "urdf"
         if name == "robot" and name not in flags and "option" in flags:
             return f"{spelled('option')} robot"
-        known = name in grouped or given in OTHER_NAMES
+        known = name in grouped or given in OTHER_NAMES or found[3]
         if name not in flags or (found.start() and not known):
             return found[0]
         if flags[name].metadata["positional"]:
@@ -379,7 +380,7 @@ def _as_words(value: str | None) -> str:
     except (ValueError, SyntaxError):
         return ""
     if isinstance(value, tuple | list):
-        return f" {','.join(map(str, value))}"
+        return f" {','.join(map(str, value)) or 'none'}"
     return "" if value is True else f" {value}"
 
 

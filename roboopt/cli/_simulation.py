@@ -9,6 +9,7 @@ from typing import Any
 from roboopt._errors import RobooptError
 from roboopt.cli._flags import flag, spelled
 
+NONE: tuple[str, ...] = ()  # of the joints, for --actuated
 OF_URDF = (
     *("locked", "actuated", "effort_limits", "repair", "bullet_defaults"),
     "xacro_args",
@@ -28,7 +29,8 @@ class Simulation:
     )
     actuated: str | None = flag(
         None,
-        "Joints that motors drive; all for every joint.",
+        "Joints that motors drive; all for every joint, none where nothing drives the "
+        "robot.",
         "the file's",
         shown="JOINT,...",
     )
@@ -95,15 +97,14 @@ class Simulation:
         return {
             name: value
             for name, value in made.items()
-            if (value or value == 0 and value is not False)
+            if (value or value in (0, NONE) and value is not False)
             and (names is None or name in names)
         }
 
     def _read(self) -> dict[str, Any]:
         return {
             "tool": self.tool,
-            "actuated": self.actuated
-            and ("all" if self.actuated == "all" else _names(self.actuated)),
+            "actuated": self.actuated is not None and _names(self.actuated),
             "locked": self.locked and _locked(self.locked),
             "effort_limits": _effort_limits(self.effort_limits),
             "packages": dict(map(package_folder, self.package)),
@@ -150,11 +151,13 @@ def _locked(text: str) -> Any:
     return _positions("locked", text) if "=" in text else _split(text)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    """Return the names in --actuated."""
+def _names(text: str) -> tuple[str, ...] | str:
+    """Return the names in --actuated, none of them for "none", or "all"."""
+    if text == "all" or text.strip() in ("", "none"):
+        return text if text == "all" else NONE
     names = tuple(name for name, _ in _pairs("actuated", text))
     if not names:
-        raise RobooptError(f"--actuated must name joints, got {text!r}")
+        raise RobooptError(f"--actuated must name joints, or be none, got {text!r}")
     return names
 
 

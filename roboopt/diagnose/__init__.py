@@ -34,4 +34,5 @@ from roboopt.diagnose._identifiability import (
 from roboopt.diagnose._identifiability import identifiability as identifiability
 from roboopt.diagnose._norm_by_horizon import HorizonNorms as HorizonNorms
 from roboopt.diagnose._norm_by_horizon import norm_by_horizon as norm_by_horizon
+from roboopt.diagnose._recording_checks import WRONG_UNITS as WRONG_UNITS
 from roboopt.diagnose._recording_checks import check_recordings as check_recordings

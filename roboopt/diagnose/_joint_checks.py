@@ -23,9 +23,21 @@ MAX_TRAVEL = 20.0  # [rad]: over three turns
 SHIFTS = np.arange(-5, 6)  # [samples]
 UNSHIFTED = 5  # index of no shift in SHIFTS
 INNER = slice(5, -5)  # samples that no shift wraps around
+LOOSE_LIMIT = 4 * math.pi  # [rad]: limits from here on tell nothing of the motion
+FAR = 3.0  # times the limits
+IN_DEGREES = """or name the column with its unit, as in `positions=["q1_deg"]`"""
 RATIOS = (
-    (DEGREES_PER_RADIAN, "degrees", "convert the velocities from deg/s to rad/s"),
-    (1 / DEGREES_PER_RADIAN, "degrees", "convert the positions from degrees to rad"),
+    (
+        DEGREES_PER_RADIAN,
+        "degrees",
+        "convert the velocities from deg/s to rad/s, or name the column with its unit, "
+        """as in `velocities=["dq1_dps"]`""",
+    ),
+    (
+        1 / DEGREES_PER_RADIAN,
+        "degrees",
+        f"convert the positions from degrees to rad, {IN_DEGREES}",
+    ),
     (1e3, "time_unit", "convert the times from milliseconds to seconds"),
     (1e6, "time_unit", "convert the times from microseconds to seconds"),
     (1e9, "time_unit", "convert the times from nanoseconds to seconds"),
@@ -64,13 +76,14 @@ def _positions(joint: Joint) -> Iterator[Finding]:
             "shows from another recording, or keep that fixed.",
         )
     reach = max(abs(joint.lower), abs(joint.upper))
-    limited = math.isfinite(reach)
-    in_degrees = peak / DEGREES_PER_RADIAN <= 1.05 * reach
-    if joint.revolute and limited and peak > 3 * reach and in_degrees:
+    limited = reach < LOOSE_LIMIT
+    far = joint.revolute and limited and peak > FAR * reach
+    if far and peak / DEGREES_PER_RADIAN <= 1.05 * reach:
         yield error(
             "degrees",
             f"the joint reaches {peak:.4g} rad where its limits end at {reach:.4g} "
-            "rad, and would keep to them in degrees: convert the positions to radians.",
+            "rad, and would keep to them in degrees: convert the positions to radians, "
+            f"{IN_DEGREES}.",
         )
         return
     outside = max(joint.lower - q.min(), q.max() - joint.upper)
@@ -82,12 +95,12 @@ def _positions(joint: Joint) -> Iterator[Finding]:
         )
     speed = float(np.abs(np.diff(q) / np.diff(joint.times)).max())
     fast = speed > MAX_SPEED or travel > MAX_TRAVEL
-    if joint.revolute and not limited and fast:
+    if joint.revolute and fast and (far or not limited):
         yield warning(
             "degrees",
             f"the joint turns by {travel:.4g} rad at up to {speed:.4g} rad/s: unless "
             "it makes so many turns, the positions are in degrees; convert them to "
-            "radians.",
+            f"radians, {IN_DEGREES}.",
         )
 
 

@@ -13,6 +13,8 @@ from roboopt.data import Trajectory, sample_times, single_recordings
 from roboopt.diagnose._finding import Finding, error, warning
 from roboopt.diagnose._joint_checks import MIN_TRAVEL, Joint, check_joint
 
+WRONG_UNITS = ("degrees", "time_unit")
+"""Codes of findings that make all other numbers wrong."""
 MAX_UNEVENNESS = 1e-3  # of the median step
 MAX_GAP = 3.0  # median steps
 MAX_GAPS, MAX_GAP_SHARE = 3, 0.01  # of the steps
@@ -30,7 +32,7 @@ def check_recordings(
     revolute: Sequence[bool] | None = None,
     joint_names: Sequence[str] | None = None,
 ) -> list[Finding]:
-    """Find what looks wrong in recordings of [q, q̇] and efforts, errors first.
+    """Find what looks wrong in recordings of [q, q̇] and efforts, the worst first.
 
     The checks look at the recordings' `efforts`, or else at their actions, where there
     is one for each joint.
@@ -85,7 +87,7 @@ def check_recordings(
             for found in check_joint(Joint(*motion, *known)):
                 where = f"joint {joint} of {name}"
                 findings.append(dataclasses.replace(found, where=where))
-    return sorted(findings, key=lambda finding: finding.severity)
+    return sorted(findings, key=lambda f: (f.severity, f.code not in WRONG_UNITS))
 
 
 def _per_joint(name: str, value: Any, default: float, joints: int) -> list[float]:

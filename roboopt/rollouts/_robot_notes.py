@@ -27,7 +27,7 @@ def robot_notes(env: Any) -> dict[str, str]:
     driven = ", ".join(names[joint] for joint in actuated)
     passive = [name for joint, name in enumerate(names) if joint not in set(actuated)]
     if passive:
-        notes["motors"] = f"drive {driven}; passive: {', '.join(passive)}"
+        notes["motors"] = f"drive {driven or 'no joint'}; passive: {', '.join(passive)}"
     elif hasattr(inner, "upright"):
         notes["motors"] = f"drive every joint: {driven}"
     if locked := getattr(inner, "locked", ()):

@@ -1,13 +1,15 @@
 """What is refused before a fit: arguments, files, and recordings without sense."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from roboopt._errors import RobooptError, argument_called, require
+from roboopt._progress import counted
 from roboopt.data import Trajectory, recording_files
-from roboopt.diagnose import Finding, check_recordings
+from roboopt.diagnose import WRONG_UNITS, Finding, check_recordings
 from roboopt.sysid._recordings import Recording, each
 from roboopt.sysid._robot import KnownRobot
 
@@ -37,9 +39,15 @@ def check_sources(recordings: Any, held_out: Any) -> None:
 
 
 def check_runs(
-    recordings: Sequence[Recording], known: KnownRobot, commanded: bool
+    recordings: Sequence[Recording],
+    known: KnownRobot,
+    commanded: bool,
+    unpowered: bool,
 ) -> list[Finding]:
-    """Return the warnings on the recordings; raise if no fit of them can be right."""
+    """Return the warnings on the recordings; raise if no fit of them can be right.
+
+    Those on efforts are left out where the robot is `unpowered`.
+    """
     robot = known.robot
     limited = np.array(robot.limited)
     findings = check_recordings(
@@ -58,4 +66,24 @@ def check_runs(
             f"`recordings` must be free of errors, got {len(errors)}: "
             f"{' '.join(errors[:3])}{more}"
         )
-    return findings
+    for said in grouped([f for f in findings if f.code == "degrees"]):
+        warnings.warn(said, stacklevel=3)  # before a fit that would be in vain
+    return [f for f in findings if not (unpowered and f.code == "constant_effort")]
+
+
+def grouped(findings: Sequence[Finding]) -> list[str]:
+    """Return the first finding of each kind and joint, and how many there are more.
+
+    Wrong units are those of a whole file: there the joint does not count.
+    """
+    alike: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        joint, of, _ = finding.where.rpartition(" of ")
+        joint = joint if of and finding.code not in WRONG_UNITS else ""
+        alike.setdefault((finding.code, joint), []).append(finding)
+    return [
+        f"{first} So it is in {counted(len(others), 'more case')}."
+        if others
+        else str(first)
+        for first, *others in alike.values()
+    ]

@@ -119,7 +119,9 @@ def identify(
             steps so short that the error of that biases no estimate by much of its
             standard error.
         actuated: names or numbers of the joints that the recorded actions drive; if
-            None, the twin's or the environment's, or all.
+            None, the twin's or the environment's, or all. An empty list is for a robot
+            that nothing drives, whose recordings need no efforts: they tell ratios of
+            its parameters.
         columns: columns of tables; recognized by their names if None.
         resample: even time step [s] that all recordings get first, observations by
             cubic splines and efforts by their means; None for their own times.
@@ -171,6 +173,9 @@ def identify(
             stacklevel=4,
         )
     options = with_options(options, reading)
+    unpowered = actuated is not None and not len(actuated)
+    if unpowered and isinstance(robot, str | PathLike):
+        options = {**(options or {}), "actuated": ()}
     known = KnownRobot.of(robot, FREE if free is None else free, options)
     driven = known.actuated if actuated is None else _numbers(actuated, known.robot)
     if not isinstance(robot, KnownRobot):  # `excite` has told of its robot.
@@ -198,7 +203,9 @@ def identify(
             "is no effort."
         )
     # The names are checked before the recordings are read, which tell the step.
-    whole = _twin(known, driven, time_step, (), interface, drive)
+    # Where nothing drives a robot, the efforts of all joints are known: they are 0.
+    motors = None if unpowered else driven
+    whole = _twin(known, motors, time_step, (), interface, drive)
     ParametricTwin(whole, (*FREE, "effort_offset") if free is None else free, ties=ties)
     load = partial(load_all, commanded=commanded, time_step=resample)
     read = load(recordings, *arguments)
@@ -218,7 +225,7 @@ def identify(
         raise RobooptError(
             "`recordings` must hold motion, but the robot rests in those of the fit."
         )
-    twin = _twin(known, driven, time_step, read, interface, drive)
+    twin = _twin(known, motors, time_step, read, interface, drive)
     step = float(np.median([x.time_step for x in (*parts.training, *parts.held_out)]))
     samples = parts.training, parts.held_out
     runs, tests = (evenly(part, step) for part in samples)
@@ -228,12 +235,12 @@ def identify(
             f"{cutoff}."
         )
     if free is None:
-        plain = commanded or are_clean(runs, twin)
+        plain = commanded or unpowered or are_clean(runs, twin)
         free = FREE if plain else (*FREE, "effort_offset")
     start = ParametricTwin(twin, free, ties=ties)
     if horizon is None:
         horizon = HORIZONS_S[twin.interface in ("position", "velocity")]
-    findings = check_runs(read, known, commanded)
+    findings = check_runs(read, known, commanded, unpowered)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
     swings = not any(np.any(run.actions) for run in (*runs, *tests))

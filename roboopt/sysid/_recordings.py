@@ -18,9 +18,9 @@ from roboopt.data import (
     at_samples,
     is_frame,
     joint_motion,
-    load_recordings,
     not_among,
     recording_files,
+    recordings_by_source,
     resample,
     single_recordings,
     whole_turns,
@@ -76,13 +76,21 @@ def load_all(
     With a `time_step` [s] all are resampled.
     """
     columns = _padded(columns, len(joint_names), actuated)
+    with argument_called("path", "recordings"):
+        parts = [part for source in each(sources) for part in _parts(source)]
+        files = [part for part in parts if not isinstance(part, Trajectory)]
+        asked: dict[str, Any] = {"joints": joint_names, "actuated": actuated}
+        advice = "and smoothed where they are noisy"
+        read = iter(
+            recordings_by_source(files, columns=columns, advice=advice, **asked)
+        )
     found: list[Recording] = []
-    for source in each(sources):
-        if isinstance(source, Trajectory):
-            runs = enumerate(single_recordings(source), len(found))
+    for part in parts:
+        if isinstance(part, Trajectory):
+            runs = enumerate(single_recordings(part), len(found))
             found += [Recording(f"recording {k}", run) for k, run in runs]
         else:
-            found += _read(source, columns, joint_names, actuated)
+            found += _named(part, next(read))
     if not found:
         raise RobooptError("`recordings` must hold at least one recording, got none.")
     if commanded:
@@ -116,21 +124,17 @@ def _padded(
     return dataclasses.replace(columns, efforts=[named.get(j) for j in range(joints)])
 
 
-def _read(
-    source: Any,
-    columns: Columns | None,
-    joints: Sequence[str],
-    actuated: Sequence[int] | None,
-) -> Iterator[Recording]:
-    """Yield the recordings of a file, of a folder's files, or of a data frame."""
-    with argument_called("path", "recordings"):
-        for file in recording_files(source):
-            asked: dict[str, Any] = {"joints": joints, "actuated": actuated}
-            runs = load_recordings(file, columns=columns, **asked)
-            name = file.name if isinstance(file, Path) else str(file)
-            name = "the table" if is_frame(file) else name
-            for k, run in enumerate(runs):
-                yield Recording(f"{name}[{k}]" if len(runs) > 1 else name, run)
+def _parts(source: Any) -> list[Any]:
+    """Return a trajectory or a data frame, or the files of a path."""
+    return [source] if isinstance(source, Trajectory) else recording_files(source)
+
+
+def _named(file: Any, runs: Sequence[Trajectory]) -> Iterator[Recording]:
+    """Yield the recordings of a file or a data frame with their names."""
+    name = file.name if isinstance(file, Path) else str(file)
+    name = "the table" if is_frame(file) else name
+    for k, run in enumerate(runs):
+        yield Recording(f"{name}[{k}]" if len(runs) > 1 else name, run)
 
 
 def _of_robot(
@@ -151,6 +155,8 @@ def _of_robot(
         run = dataclasses.replace(run, observations=observations)
     driven = list(range(len(joint_names)) if actuated is None else actuated)
     actions = np.asarray(run.actions)[:, driven]
+    if not driven:
+        actions = np.zeros((run.steps, len(joint_names)))
     run = dataclasses.replace(run, actions=actions, rewards=None, efforts=None)
     return _without_repeats(run, one.source)
 

@@ -25,9 +25,11 @@ from roboopt.dynamics import ParametricTwin, save_urdf
 from roboopt.optimize import Result
 from roboopt.report import Section, Summary, VerbResult
 from roboopt.sysid._base_parameters import BaseParameter
+from roboopt.sysid._checks import grouped
 from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._fitter import lead_steps
 from roboopt.sysid._forecast import FORECAST_TIMES_S, Forecasts, forecasts
+from roboopt.sysid._free_swing import free_swing_sentences
 from roboopt.sysid._parameters import (
     COMBINED,
     ZERO_WITHIN,
@@ -272,6 +274,8 @@ class IdentifyResult(VerbResult):
                 f"The true value lies inside the interval of {sum(judged)} of "
                 f"{len(judged)} identified parameters."
             )
+        runs = *self.training, *self.held_out
+        said += free_swing_sentences(self.model, runs, self._combinations)
         said += friction_doubts(rows)
         said += friction_sentences(self.before.robot, self.model.robot, rows)
         if self.efforts is not None and self.efforts.falling:
@@ -280,8 +284,9 @@ class IdentifyResult(VerbResult):
                 "near rest, as that of the fit does not: `free` stribeck_friction and "
                 "stribeck_velocity, too."
             )
-        said += [f"Warning, {finding}" for finding in self.findings[:MAX_WARNINGS]]
-        if (more := len(self.findings) - MAX_WARNINGS) > 0:
+        warnings = grouped(self.findings)
+        said += [f"Warning, {finding}" for finding in warnings[:MAX_WARNINGS]]
+        if (more := len(warnings) - MAX_WARNINGS) > 0:
             said.append(
                 f"{counted(more, 'more warning')}: see the report, under Recordings."
             )

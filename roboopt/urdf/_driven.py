@@ -38,7 +38,7 @@ def with_motors(
     else:
         driven = {actuated} if isinstance(actuated, str) else set(actuated)
         rule = f"be {ALL!r}, or name joints that move independently, of {coordinates}"
-        require(driven and driven <= set(coordinates), "actuated", rule, sorted(driven))
+        require(driven <= set(coordinates), "actuated", rule, sorted(driven))
     return tuple(joint._replace(driven=joint.name in driven) for joint in joints)
 
 

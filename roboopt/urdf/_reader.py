@@ -51,7 +51,8 @@ def read_urdf(
         locked: names of joints to be held at zero, or a mapping from names to the
             positions [rad or m] at which joints are held. Joints that follow a held
             joint by `<mimic>` are held, too.
-        actuated: names of the joints that a motor drives, or "all"; by default those
+        actuated: names of the joints that a motor drives, which may be none, or "all";
+            by default those
             that a `<transmission>` or `<ros2_control>` names or, without such elements,
             those whose effort limit is not 0.
         effort_limits: limits instead of the file's [N·m or N]: one for all driven

@@ -8,7 +8,7 @@ import pytest
 from scipy.io import savemat
 from told import read_told
 
-from roboopt.data import Columns
+from roboopt.data import ColumnError, Columns
 from roboopt.data.io._columns import split_name
 
 JOINTS = ["pan", "lift"]
@@ -303,3 +303,69 @@ def test_angles_within_one_turn_go_on(tmp_path):
     np.testing.assert_allclose(run.observations[:, :2], turns, atol=1e-9)
     np.testing.assert_allclose(run.observations[:, 2:], [[20.0, -30.0]] * 80, atol=1e-6)
     assert "q1 [deg], q2 [deg] jump by a turn" in said
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["t", "pan", "lift", "dq_pan", "dq_lift", "tau_pan", "tau_lift"],
+        ["t", "Pan", "LIFT [rad]", "pan_vel", "lift_vel", "pan/torque", "lift/torque"],
+        ["t", "pan_pos", "lift", "dq1", "dq2", "tau1", "tau2"],
+    ],
+)
+def test_columns_that_are_called_as_joints_are_positions(tmp_path, names):
+    path = tmp_path / "x.csv"
+    path.write_text(table(names))
+    assert "called as" in check(path)
+    # What else is called so, or has the unit of another quantity, is no position.
+    twice = [*names[:2], names[1], *names[3:]]
+    for wrong in (twice, [names[0], "pan [Nm]", *names[2:]]):
+        path.write_text(table(wrong))
+        with pytest.raises(ColumnError, match="lacks|one of the"):
+            read(path)
+
+
+def test_columns_called_as_joints_are_not_read_beside_positions(tmp_path):
+    path, names = tmp_path / "x.csv", [*HEADER[:3], *HEADER[3:5], "pan", "lift"]
+    path.write_text(table(names))
+    with pytest.raises(ColumnError, match="lacks efforts"):
+        read(path)
+
+
+def test_missing_efforts_are_named_by_the_joint_with_what_would_do(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(table([*HEADER[:6], "b"]))
+    with pytest.raises(ColumnError) as caught:
+        read(path)
+    assert caught.value.rule == (
+        "lacks efforts of joint 2 (lift), beside tau1; if nothing drives the joint, "
+        "say so by `actuated=['pan']`"
+    )
+    (run,), _ = read(path, actuated=[0])
+    np.testing.assert_array_equal(run.actions[:, 1], 0)
+    path.write_text(table([*HEADER[:5], "a", "b"]))
+    with pytest.raises(ColumnError, match=r"say so by `actuated=\[\]`"):
+        read(path)
+    (run,), _ = read(path, actuated=[])
+    np.testing.assert_array_equal(run.actions, np.zeros_like(TAU[:-1]))
+
+
+def test_a_unit_behind_the_name_that_the_user_gives_is_that_of_the_column(tmp_path):
+    rows = np.column_stack([1e3 * TIMES, np.degrees(Q), DQ, 1e3 * TAU])
+    path = tmp_path / "x.csv"
+    np.savetxt(path, rows, delimiter=",", header=",".join(HEADER), comments="")
+    columns = Columns(
+        time="t_ms",
+        positions=["q1 [deg]", "q2_deg"],
+        efforts=["tau1 [mNm]", "tau2 (mNm)"],
+    )
+    said = check(path, columns=columns)
+    assert "times in ms, positions in deg, efforts in mN·m are converted" in said
+
+
+def test_what_several_files_lack_is_said_once(tmp_path):
+    for k in range(6):
+        (tmp_path / f"{k}.csv").write_text(table(["t", "q1", "q2", *"ab", *HEADER[5:]]))
+    runs, said = read(tmp_path)
+    assert len(runs) == 6 and said.count("no velocities were recorded") == 1
+    assert "in 0.csv, 1.csv, 2.csv, 3.csv and 2 more" in said

@@ -136,6 +136,16 @@ def test_degrees_show_in_speeds_but_turns_and_slides_are_left_alone():
     assert codes(swung(amplitude=9.5)) == set()
 
 
+def test_degrees_show_against_limits_that_are_loose_or_far_off():
+    for limit in (100.0, 4 * np.pi, 0.1):
+        findings = check_recordings(swung(DEGREES, DEGREES), lower=-limit, upper=limit)
+        found = [f for f in findings if f.code == "degrees"]
+        assert len(found) == 2 and {f.severity for f in found} == {"warning"}
+        assert findings[0].code == "degrees" and "q1_deg" in findings[0].message
+    # A gripper's screw, whose limits allow for its turns, is left alone.
+    assert codes(swung(amplitude=12), lower=-12.5, upper=12.5) == set()
+
+
 def test_positions_beyond_the_limits_are_found():
     (finding,) = only(swung(), "beyond_limits", upper=[0.7, 2.0])
     assert finding.where == "joint 0 of recording 0" and "0.3 rad" in finding.message

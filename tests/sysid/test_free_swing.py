@@ -1,9 +1,15 @@
 """A pendulum that swings freely: what its motion tells of friction, and what not."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import roboopt as ro
+from roboopt.diagnose import Combination
+from roboopt.sysid._free_swing import free_swing_sentences
+
+ARM = "examples/double_pendulum/double_pendulum.urdf"
 
 STEP = 1e-3
 FREE = ("mass", "damping", "friction")
@@ -46,8 +52,41 @@ def test_only_ratios_to_the_mass_are_known(urdf):
     mass, damping, friction = made.parameters
     assert "identified" not in (mass.verdict, damping.verdict, friction.verdict)
     assert damping.estimate / mass.estimate == pytest.approx(0.03, rel=0.1)
+    said = " ".join(str(made).split())
+    assert "tells only ratios of masses" in said
     # The one makes up for some of the other.
     assert 0 < friction.estimate / mass.estimate < 0.015
+
+
+def test_a_robot_that_nothing_drives_needs_no_efforts(urdf, tmp_path):
+    run, path = swinging(0.3, 1.5, 3e-3, 0), tmp_path / "swing.csv"
+    times = run.time_step * np.arange(run.steps + 1)
+    rows = np.column_stack([times, run.observations[:, 0]])
+    np.savetxt(path, rows, delimiter=",", header="time,hinge", comments="")
+    with pytest.raises(ro.data.ColumnError, match=r"nothing drives.*`actuated=\[\]`"):
+        ro.identify(urdf, path)
+    with pytest.warns(UserWarning, match="no velocities|called as a joint"):
+        made = ro.identify(urdf, path, actuated=[], free=FREE[1:])
+    assert made.efforts is None
+    # The mass is known, and with it all others.
+    assert "only ratios" not in str(made)
+    assert not any(f.code == "constant_effort" for f in made.findings)
+
+
+def test_a_combination_of_value_0_is_a_ratio():
+    robot = ro.dynamics.load_urdf(Path(ro.__file__).parents[1] / ARM)
+    free = "mass", "damping", "friction"
+    model = ro.dynamics.ParametricTwin(ro.dynamics.Twin(robot, STEP), free)
+    run = ro.Trajectory(np.ones((3, 4)), np.zeros((2, 2)), STEP)
+    terms = {"damping[shoulder]": 2.0, "friction[shoulder]": -0.5}
+    sums = [Combination(terms, 1e-9, 1e-3), Combination({"mass[link_1]": 1.0}, 0.0, 1)]
+    (said,) = free_swing_sentences(model, [run], sums)
+    assert "only ratios" in said
+    assert "damping[shoulder] is 0.25 times friction[shoulder]." in said
+    driven = ro.Trajectory(np.ones((3, 4)), np.ones((2, 2)), STEP)
+    assert free_swing_sentences(model, [run, driven], sums) == []
+    heavy = ro.dynamics.ParametricTwin(model.inner, free[1:])
+    assert free_swing_sentences(heavy, [run], sums) == []
 
 
 def test_laws_of_friction_that_cannot_be_told_apart_are_said(urdf):

@@ -2,8 +2,8 @@
 
 A column is recognized if its name consists of one alias of a quantity, a joint's number
 or name, and the words listed here, as in `q1`, `tau_meas1`, `shoulder_velocity`,
-`/joint_states/effort[0]` or `torque1 [mNm]`. Any other column is ignored: name it by
-`Columns`.
+`/joint_states/effort[0]` or `torque1 [mNm]`. One that is called as a joint alone holds
+its position, if no other does. Any other column is ignored: name it by `Columns`.
 """
 
 import dataclasses
@@ -111,6 +111,7 @@ def find_columns(
     time: str | None,
     driven: Sequence[int] | None = None,
     path: Path,
+    note: Callable[[str], None],
 ) -> tuple[Columns, str | None]:
     """Return which columns of `header` to read, and the column of runs, if any.
 
@@ -121,6 +122,7 @@ def find_columns(
         time: the column of times, None where a time step stands in for it.
         driven: the joints that a motor drives; others need no efforts. None for all.
         path: the file, for errors.
+        note: told what was assumed.
 
     Raises:
         ColumnError: if a column is missing, ambiguous or unknown.
@@ -143,6 +145,17 @@ def find_columns(
         elif unknown := unknown_unit(name):
             if role := _role_of(unknown[0], joints or ()):
                 foreign[role[0]].setdefault(role[1], name)
+    bare = _called_as(header, joints or ())
+    if (
+        columns.positions is None
+        and bare
+        and {*bare} | {*ranked["positions"]} == {*(joints or ())}
+    ):
+        new = {j: name for j, name in bare.items() if j not in ranked["positions"]}
+        ranked["positions"] |= {joint: {1: [name]} for joint, name in new.items()}
+        if new:
+            said = "is called as a joint" if len(new) == 1 else "are called as joints"
+            note(f"{', '.join(new.values())} {said}: read as positions.")
     order: list[Any] | None = None
     picked: dict[str, Any] = {}
     for quantity, found in ranked.items():
@@ -160,13 +173,31 @@ def find_columns(
         # Numbers rise, and names come in the order of `joints`.
         numbered = found and all(isinstance(joint, int) for joint in found)
         order = order or (sorted(found) if numbered else list(joints or ()))
-        absent = [joint for joint in order if joint not in found]
+        motors = range(len(order)) if driven is None else driven
+        if numbered and order == list(joints or ()):
+            # Numbers of all joints, or of those with a motor, in the robot's order.
+            every = {len(order): range(len(order)), len(motors): motors}
+            owners = [order[j] for j in every.get(len(found), ())]
+            by_number = [best[k] for k in sorted(found)]
+            if owners:
+                best = dict(zip(owners, by_number, strict=True))
+                names = ", ".join(names[0] for names in by_number)
+                note(f"{names} are read as {quantity} of {', '.join(owners)}.")
+        absent = [joint for joint in order if joint not in best]
         idle: list[Any] = []
         if quantity == "efforts" and driven is not None and joints is not None:
             idle = [j for j in absent if order.index(j) not in driven]
-        missing = ", ".join(str(joint) for joint in absent if joint not in idle)
-        which = f" of joint {missing}" if found else ""
-        require(found and not missing, f"lacks {quantity}{which}{unread}")
+        missing = [joint for joint in absent if joint not in idle]
+        lacking = f"lacks {quantity}"
+        if found:
+            beside = ", ".join(names[0] for names in best.values())
+            lacking += f"{_of_joints(missing, order, joints)}, beside {beside}"
+        if quantity == "efforts" and joints is not None:
+            named = [joint for joint in joints if joint in best]
+            pairs = zip(joints, order, strict=False)
+            named = named or [joint for joint, number in pairs if number in best]
+            unread += f"; if nothing drives the joint, say so by `actuated={named}`"
+        require((found or idle) and not missing, f"{lacking}{unread}")
         picked[quantity] = tuple(None if j in idle else best[j][0] for j in order)
     known = Columns(time, **picked)
     runs = [*filter(is_run, header)]
@@ -183,6 +214,33 @@ def find_columns(
         rule = f"must hold {quantity} of {count} joints{which}, got {got}"
         require(names is None or len(names) == count, rule)
     return known, runs[0] if runs else None
+
+
+def _called_as(header: Sequence[str], joints: Sequence[str]) -> dict[str, str]:
+    """Return the only column that has the name of a joint and nothing else, by joint.
+
+    Its unit, if it has one, is of positions alone: nm may be newton meters.
+    """
+    units = {None, *UNITS["positions"]} - {*UNITS["efforts"]}
+    found: dict[str, list[str]] = {}
+    for name in header:
+        fits = [joint for joint in joints if split_name(name) == name_parts(joint)]
+        if len(fits) == 1 and unit_of(name) in units:
+            found.setdefault(fits[0], []).append(name)
+    return {joint: names[0] for joint, names in found.items() if len(names) == 1}
+
+
+def _of_joints(
+    missing: Sequence[Any], order: Sequence[Any], joints: Sequence[str] | None
+) -> str:
+    """Return which joints are meant, numbers with the names of the robot's joints."""
+    names = dict(zip(order, joints or (), strict=False))
+    known = joints is not None and len(joints) == len(order)
+    said = [
+        f"{joint} ({names[joint]})" if known and names[joint] != joint else str(joint)
+        for joint in missing
+    ]
+    return f" of joint {', '.join(said)}"
 
 
 def find_time(header: Sequence[str], moves: Callable[[str], bool], path: Path) -> str:

@@ -17,12 +17,10 @@ import numpy as np
 from roboopt._errors import RobooptError, require_positive
 from roboopt.data._files import as_path
 from roboopt.data._trajectory import Trajectory
-from roboopt.data._windows import at_samples, sample_times
 from roboopt.data.io._arrays import (
     Arrays,
     ReadOptions,
     end_to_end,
-    located,
     to_episodes,
 )
 from roboopt.data.io._arrow import is_arrow_folder, read_arrow
@@ -30,8 +28,8 @@ from roboopt.data.io._columns import Columns
 from roboopt.data.io._csv import read_csv
 from roboopt.data.io._folder import is_episode_folder, read_folder, write_folder
 from roboopt.data.io._frame import is_frame, read_frame
-from roboopt.data.io._gaps import whole_samples
 from roboopt.data.io._hdf5 import read_hdf5, write_hdf5
+from roboopt.data.io._joint_motion import joint_motion
 from roboopt.data.io._mat import read_mat
 from roboopt.data.io._minari import read_minari
 from roboopt.data.io._npz import (
@@ -87,6 +85,7 @@ OTHERS = {
 """What turns files of other formats into one to read, by their suffix."""
 WITH_KEYS = (read_hdf5, read_minari, read_parquet, read_lerobot, read_zarr)
 MINARI = "minari:"
+MAX_NAMED = 4  # files of a warning
 STEP_S = 1.0  # of episodes whose file does not tell it
 
 
@@ -128,6 +127,38 @@ def load_recordings(
             do not fit `joints`.
         ImportError: if a package that reads the format is not installed.
     """
+    (runs,) = recordings_by_source(
+        [path],
+        columns=columns,
+        joints=joints,
+        actuated=actuated,
+        time_step=time_step,
+        observation_keys=observation_keys,
+    )
+    return runs
+
+
+def recordings_by_source(
+    paths: Sequence[Any],
+    *,
+    columns: Columns | None = None,
+    joints: Sequence[str] | None = None,
+    actuated: Sequence[int] | None = None,
+    time_step: float | None = None,
+    observation_keys: Sequence[str] | None = None,
+    advice: str = "which amplifies noise; `smooth` the recordings",
+) -> list[list[Trajectory]]:
+    """Return the recordings of each source, as `load_recordings`; warn once.
+
+    Args:
+        paths: the sources.
+        columns: as in `load_recordings`, like those that follow.
+        joints: likewise.
+        actuated: likewise.
+        time_step: likewise.
+        observation_keys: likewise.
+        advice: what to do about velocities that were not recorded.
+    """
     require_positive(time_step=time_step)
     recorded = columns and columns.joints
     if columns is not None and recorded is not None:
@@ -146,7 +177,9 @@ def load_recordings(
         time_step=time_step,
         observation_keys=observation_keys,
     )
-    return _load(path, options)
+    found = [_load(path, options) for path in paths]
+    _warn(options, advice)
+    return found
 
 
 def load_episodes(
@@ -185,7 +218,9 @@ def load_episodes(
         observation_keys=observation_keys,
         untold=default_time_step or STEP_S,
     )
-    return _load(path, options)
+    runs = _load(path, options)
+    _warn(options)
+    return runs
 
 
 def _load(path: Any, options: ReadOptions) -> list[Trajectory]:
@@ -206,16 +241,22 @@ def _load(path: Any, options: ReadOptions) -> list[Trajectory]:
             f"`path` must hold samples, but each episode of {path} has a single "
             "observation and no action."
         )
-    for note in merged(options.notes):
-        warnings.warn(note, stacklevel=3)
-    if options.estimated:
-        warnings.warn(
-            "no velocities were recorded: they are estimated by differentiating the "
-            "positions, which amplifies noise; `smooth` the recordings of "
-            f"{', '.join(options.estimated)}.",
-            stacklevel=3,
-        )
     return runs
+
+
+def _warn(options: ReadOptions, advice: str = "") -> None:
+    """Warn of what was assumed in reading."""
+    for note in merged(options.notes):
+        warnings.warn(note, stacklevel=4)
+    if options.estimated:
+        names = options.estimated[:MAX_NAMED]
+        more = len(options.estimated) - len(names)
+        warnings.warn(
+            f"no velocities were recorded in {', '.join(names)}"
+            f"{f' and {more} more' * bool(more)}: they are estimated by "
+            f"differentiating the positions, {advice}.",
+            stacklevel=4,
+        )
 
 
 def merged(notes: Sequence[str]) -> list[str]:
@@ -316,68 +357,3 @@ def by_number(path: Path) -> list[tuple[bool, int, str]]:
     """Return the key that sorts `run_10` after `run_2`."""
     parts = re.split(r"(\d+)", str(path))
     return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts]
-
-
-def joint_motion(
-    run: Trajectory, joints: Sequence[str], actuated: Sequence[int] | None, where: str
-) -> Trajectory:
-    """Return positions and velocities as observations, and efforts as actions.
-
-    The actions of joints that nothing drives are 0. A few samples without a finite
-    number are left out with a warning.
-
-    Args:
-        run: a single recording.
-        joints: the robot's, in its order.
-        actuated: the numbers of the joints that a motor drives; None for all.
-        where: the source, for errors.
-
-    Raises:
-        RobooptError: if the recording does not fit the joints, or lacks numbers for too
-            long.
-    """
-    count, names = len(joints), ", ".join(joints)
-    size = run.observations.shape[-1]
-    if size < 2 * count:
-        raise RobooptError(
-            f"`path` must hold positions and velocities of the {count} joints {names}, "
-            f"but {where} has observations of size {size}."
-        )
-    efforts = np.asarray(run.actions, float)
-    if run.efforts is not None and run.efforts.shape[-1] == count:
-        efforts = np.asarray(run.efforts, float)
-    elif actuated is not None and efforts.shape[-1] == len(actuated) < count:
-        measured = efforts
-        efforts = np.zeros((len(measured), count))
-        efforts[:, list(actuated)] = measured
-    if efforts.shape[-1] != count:
-        raise RobooptError(
-            f"`path` must hold one action for each actuated joint, but {where} holds "
-            f"{efforts.shape[-1]} and the robot has the joints {names}: name the "
-            "driven ones by `actuated`."
-        )
-    observations = np.asarray(run.observations[..., : 2 * count], float)
-    driven = np.isin(range(count), range(count) if actuated is None else actuated)
-    efforts = np.where(~driven & np.isnan(efforts).all(0), 0.0, efforts)
-    run = dataclasses.replace(run, observations=observations, actions=efforts)
-    return _whole(run, joints, where)
-
-
-def _whole(run: Trajectory, joints: Sequence[str], where: str) -> Trajectory:
-    """Return a recording without the samples that hold a number that is not finite."""
-    count, times = len(joints), sample_times(run)
-    lacking = {"`times`": ~np.isfinite(times)}
-    for k, joint in enumerate(joints):
-        lacking[f"position of {joint}"] = ~np.isfinite(run.observations[:, k])
-        lacking[f"velocity of {joint}"] = ~np.isfinite(run.observations[:, count + k])
-        # The last effort acts after the last observation.
-        unknown = np.append(~np.isfinite(run.actions[:, k]), False)
-        lacking[f"effort of {joint}"] = unknown
-    samples = np.arange(len(times))
-    if lacking["`times`"].any():
-        times = run.time_step * samples
-    with located(where):
-        keep, note = whole_samples(lacking, times, samples)
-    if note:
-        warnings.warn(f"{where}: {note}", stacklevel=4)
-    return run if keep.all() else at_samples(run, keep)

@@ -177,6 +177,7 @@ def _found(
         time=time,
         driven=options.driven,
         path=path,
+        note=lambda text: options.note(f"{path.name}: {text}"),
     )
     return options, columns, run_column
 

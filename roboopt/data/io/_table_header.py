@@ -17,6 +17,7 @@ from roboopt.data.io._joint_names import (
 from roboopt.data.io._long_table import wide
 from roboopt.data.io._split_times import join_times
 from roboopt.data.io._table import Table
+from roboopt.data.io._units import without_unit
 
 LIBFRANKA = ("success rate", "success_rate")
 """The second column of its logs; their first holds milliseconds."""
@@ -28,11 +29,25 @@ def with_names(table: Table, options: ReadOptions) -> tuple[Table, ReadOptions]:
 
     The options name the column of times as the table does.
     """
-    table = _with_joint_names(table, options)
+    table = _with_joint_names(_with_told_units(table, options), options)
     table, options = _with_whole_times(table, options)
     table = wide(table, options)
     table, options = _of_libfranka(table, options)
     return _with_robot_names(table, options), options
+
+
+def _with_told_units(table: Table, options: ReadOptions) -> Table:
+    """Return a table whose columns have the units with which the user names them.
+
+    `q1 [deg]` and `q1_deg` are the column q1 of a table that has no column of the whole
+    name.
+    """
+    header = list(table.header)
+    for name in options.columns.names if options.columns else ():
+        bare = without_unit(name)
+        if name not in header and bare in header:
+            header[header.index(bare)] = name
+    return Table(table.path, tuple(header), table.columns)
 
 
 def _with_joint_names(table: Table, options: ReadOptions) -> Table:
