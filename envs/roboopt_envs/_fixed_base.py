@@ -118,6 +118,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.time_step, self.duration = float(time_step), float(duration)
         self.horizon = round(duration / self.control_period)
         self.actuated = tuple(actuated)
+        rule = "name a joint that a motor drives"
+        require(self.actuated, "actuated", rule, list(self.actuated))
         self._driven = np.array(self.actuated, int)
         self.effort_limits = np.array(effort_limits, np.float64)
         self.interface, self.drive = interface, as_drive(drive)

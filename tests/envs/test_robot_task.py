@@ -82,6 +82,13 @@ def test_only_the_motor_drives(env):
         np.testing.assert_array_equal(info["effort"], [*action, 0.0])
 
 
+def test_a_robot_without_a_motor_is_read_and_cannot_be_driven(write):
+    path = write(FURUTA)
+    assert not ro.urdf.read_urdf(path, actuated=[]).driven.any()
+    with pytest.raises(RobooptError, match=r"`actuated` must name .*got \[\]"):
+        RobotTask(path, Upright(), actuated=[])
+
+
 def test_the_pendulum_balances_by_the_regulator_of_its_twin(env):
     from scipy.linalg import solve_discrete_are
 

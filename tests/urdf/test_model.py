@@ -137,7 +137,6 @@ def test_locked_joints_stand_where_they_are_told(write):
             ["leg"],
             r"`actuated` must be .all., or name joints.*\['hinge'\], got \['leg'\]",
         ),
-        ("actuated", [], "`actuated` must be .all., or name joints"),
         ("effort_limits", [1.0, 2.0], r"`effort_limits` must hold .*\['hinge'\]"),
         ("effort_limits", {"knee": 1}, r"driven joints of \['hinge'\], got \['knee'\]"),
         ("effort_limits", {"hinge": -1}, r"positive.*\['hinge'\], got {'hinge': -1}"),
