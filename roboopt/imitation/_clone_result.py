@@ -130,7 +130,7 @@ class CloneResult(VerbResult):
     def error_intervals(self) -> dict[str, tuple[float, float]]:
         """Return the 95 % interval of each of `errors`, by the spread of episodes.
 
-        A single held-out episode counts as ten parts.
+        Those of a single held-out episode are infinite.
         """
         power = 1 if self.discrete else 2
         found = {k: mean_interval(*self.costs(k)) for k in self.errors}

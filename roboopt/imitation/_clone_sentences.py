@@ -26,6 +26,11 @@ COPIED = (
 def sentences(made: Any) -> list[str]:
     """Return the sentences about a `CloneResult`, the most important one first."""
     said = [*_comparison(made), *_overfitting(made)]
+    if made.errors and len(made.error_over_time) == 1:
+        said.append(
+            "One episode is held out, so that there is no interval: how the error "
+            "varies from episode to episode is not known."
+        )
     if made.errors:
         held_out, training = made.mismatch["held out"], made.mismatch["training"]
         said.append(
@@ -62,22 +67,30 @@ def sentences(made: Any) -> list[str]:
 def _overfitting(made: Any) -> list[str]:
     """Say whether the clone errs much more on demonstrations that it has not seen.
 
-    It does if the interval of its error on these lies above that in training, too.
+    It overfits if the interval of its error on these lies above that in training, too.
     """
     if not made.training_error_over_time:
         return []
     own, seen = made.errors["clone"], made.training_error
     low, _ = made.error_intervals["clone"]
-    if own <= OVERFITTING_RATIO * seen or low <= seen:
+    doubtful = len(made.error_over_time) == 1
+    if own <= OVERFITTING_RATIO * seen or (low <= seen and not doubtful):
         return []
     advice = "more demonstrations help"
-    if not made.linear_kept:
+    # Nothing else changes a policy that no step of the training made better.
+    if not made.linear_kept and made.training.best_step != 0:
         advice += ", or `weight_decay`, `dropout`, or a smaller `width`"
     often = "" if seen == 0 else f", {own / seen:.2g} times as much"
-    return [
-        f"The policy overfits: it errs by {number(own)} on held-out actions and by "
-        f"{number(seen)} on those that it has learned{often}; {advice}."
-    ]
+    errs = (
+        f"it errs by {number(own)} on held-out actions and by {number(seen)} on those "
+        f"that it has learned{often}"
+    )
+    if doubtful:
+        return [
+            f"The policy may overfit, or the one episode that is held out be unlike "
+            f"the others: {errs}. More held-out episodes tell."
+        ]
+    return [f"The policy overfits: {errs}; {advice}."]
 
 
 def _selection(made: Any) -> list[str]:
@@ -104,6 +117,12 @@ def _selection(made: Any) -> list[str]:
         f"The policy is that of step {best} of {made.training.steps}, the best on "
         f"demonstrations that select it, with a mismatch of {number(known[best])}"
     )
+    if best == 0 and made.training.steps:
+        return [
+            "The policy is the one that the training began with, with a mismatch of "
+            f"{number(known[0])} on demonstrations that select it: none of "
+            f"{counted(made.training.steps, 'step')} was better there.{memory}"
+        ]
     if last - known[best] < OVERFITTING_RISE * abs(known[best]):
         return [f"{said}.{memory}"]
     said = f"{said}; at the end it was {number(last)}: training longer overfits"
@@ -126,34 +145,42 @@ def _seen(made: Any, word: str) -> str:
 
 
 def _comparison(made: Any) -> list[str]:
-    """Say whether a baseline predicts the held-out actions better.
+    """Say which baselines predict the held-out actions better, each with its error.
 
-    It does if the interval of the ratio, by the spread of episodes, says so.
+    One does for certain if the interval of the ratio, by the spread of episodes, says
+    so.
     """
     others = {k: x for k, x in made.errors.items() if k != "clone"}
     if not others:
         return []
-    name, own = min(others, key=others.__getitem__), made.errors["clone"]
-    low, high = ratio_interval(*made.costs("clone", name))
-    if number(own) == number(others[name]):
-        return [
-            f"The clone errs by {number(own)} on held-out actions, as the best "
-            f"baseline, {name}, does: it is no better than {MEANT[name]}."
-        ]
-    if low <= 1:
-        said = f"the best baseline, {name}, errs by {number(others[name])}"
-        if high >= 1:
-            count = len(made.error_over_time)
-            few = f"{count} episodes" if count > 1 else "one episode"
-            said += f", and {few} cannot tell which of the two is better"
-        return [f"The clone errs by {number(own)} on held-out actions; {said}."]
-    advice = ADVICE[name]
-    if made.linear_kept and name == "linear" and _seen(made, "of"):
+    own, count = made.errors["clone"], len(made.error_over_time)
+    said = f"The clone errs by {number(own)} on held-out actions"
+    ranked = sorted(others, key=others.__getitem__)
+    best = f"the best baseline, {ranked[0]},"
+    if number(own) == number(others[ranked[0]]):
+        return [f"{said}, as {best} does: it is no better than {MEANT[ranked[0]]}."]
+    ratios = {k: ratio_interval(*made.costs("clone", k)) for k in others}
+    better = {k: f"{k}, {number(others[k])}" for k in ranked if others[k] < own}
+    certain = [k for k in better if ratios[k][0] > 1]
+    doubtful = [text for k, text in better.items() if k not in certain]
+    few = f"{count} episodes cannot" if count > 1 else "one episode cannot"
+    if not certain:
+        said += f"; {best} errs by {number(others[ranked[0]])}"
+        low, high = ratios[ranked[0]]
+        if low <= 1 <= high:
+            said += f", and {few} tell which of the two is better"
+        if len(doubtful) > 1:
+            said += f"; less than the clone err, too: {' and '.join(doubtful[1:])}"
+        return [f"{said}."]
+    advice = ADVICE[certain[0]]
+    if made.linear_kept and certain[0] == "linear" and _seen(made, "of"):
         advice = COPIED
-    return [
-        f"The clone errs by {number(own)} on held-out actions, more than the "
-        f"baseline {name}, {number(others[name])}: {advice}"
-    ]
+    plural = "s" if len(certain) > 1 else ""
+    worse = ", and ".join(better[k] for k in certain)
+    said += f", more than the baseline{plural} {worse}: {advice}"
+    if doubtful:
+        said += f" {few.capitalize()} tell of {' and '.join(doubtful)}, which err less."
+    return [said]
 
 
 def _outcome(made: Any) -> str:

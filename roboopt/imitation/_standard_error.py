@@ -57,17 +57,16 @@ def ratio_interval(
     It is Student's interval of the logarithm, whose standard error follows from the
     episodes' shares in the two sums. So it is positive, and a few large values in both
     sums do not hide that one is larger. Without two episodes and two positive sums it
-    is infinite.
+    is infinite: parts of one episode do not tell how episodes differ.
 
     Args:
-        values: (time,) by episode. A single episode counts as ten parts.
+        values: (time,) by episode.
         others: likewise.
     """
     from scipy.stats import t
 
-    unit = units_of([len(x) for x in values])
-    sums = [np.bincount(unit, np.concatenate(x)) for x in (values, others)]
-    totals, count = [x.sum() for x in sums], unit.max() + 1
+    sums = [np.array([x.sum() for x in part]) for part in (values, others)]
+    totals, count = [x.sum() for x in sums], len(values)
     if count == 1 or 0 in totals:
         return 0.0, np.inf
     gaps = sums[0] / totals[0] - sums[1] / totals[1]

@@ -55,6 +55,7 @@ from roboopt.sysid._tables import (
     forecast_table,
     friction_sentences,
     known_first,
+    worse_forecasts,
     write_base_parameters,
     write_combinations,
     write_efforts,
@@ -247,6 +248,11 @@ class IdentifyResult(VerbResult):
         said = [
             *([] if self.efforts is None else [effort_sentence(self.efforts)]),
             self._forecast_sentence(),
+            *(
+                []
+                if self.interrupted or self.forecasts is None
+                else worse_forecasts(self.forecasts, self.model)
+            ),
             *(
                 []
                 if self.simulations is None

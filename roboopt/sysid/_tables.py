@@ -12,11 +12,17 @@ from roboopt.report import Table, write_csv
 from roboopt.rollouts import JointUnits
 from roboopt.sysid._base_parameters import BaseParameter
 from roboopt.sysid._effort_errors import EffortErrors
-from roboopt.sysid._forecast import Forecasts
+from roboopt.sysid._forecast import ROUNDING, Forecasts
 from roboopt.sysid._parameters import MIN_SHARE, Parameter, number, percent
 
 MODELS = ("fitted", "URDF", "constant velocity")
+NAMED = {
+    "URDF": "those of the robot as given",
+    "constant velocity": "constant velocity",
+}
 EQUAL_RATIO = 1.005  # of forecast errors
+WORSE_RATIO = 1.05  # of the fitted model's to another's: less is chance
+MAX_WORSE = 3  # joints in a sentence
 MAX_WHOLE_JOINTS = 3  # whose velocities a table shows
 MAX_TERMS = 3  # of a sum in a table; files hold all
 
@@ -205,6 +211,38 @@ def comparison(ratio: float) -> str:
     if times > 1e6:  # exact but for rounding
         said = "over a million"
     return f"{said} times {'better' if ratio >= 1 else 'worse'} than"
+
+
+def worse_forecasts(made: Forecasts, model: ParametricTwin) -> list[str]:
+    """Return where forecasts of positions are worse than without the fit, or a model.
+
+    Each other model that is better than the fitted one is named with its error.
+    """
+    rounding = ROUNDING * np.max([*made.rmse.values()], 0)
+    errors = {name: np.maximum(rmse, rounding) for name, rmse in made.rmse.items()}
+    when = ["one step", *(f"{s:.3g} s" for s in made.seconds[1:])]
+    said = []
+    for other in MODELS[1:]:
+        worse = errors["fitted"] > WORSE_RATIO * errors[other]
+        found = []
+        for i, (name, unit) in enumerate(coordinates(model)[: model.joints]):
+            times = [
+                f"{when[k]} ({errors['fitted'][k, i]:.3g} against "
+                f"{errors[other][k, i]:.3g} {unit})"
+                for k in np.flatnonzero(worse[:, i])
+            ]
+            if times:
+                found.append(
+                    f"{name.removesuffix(' position')} after {', '.join(times)}"
+                )
+        if found:
+            rest = len(found) - MAX_WORSE
+            more = f"; and of {rest} more joints" if rest > 0 else ""
+            said.append(
+                f"Forecasts are worse than {NAMED[other]}: of "
+                f"{'; of '.join(found[:MAX_WORSE])}{more}."
+            )
+    return said
 
 
 def write_forecasts(path: Path, made: Forecasts, model: ParametricTwin) -> None:

@@ -29,6 +29,10 @@ def said(made):
     return " ".join(str(made).split())
 
 
+def first(made):
+    return made.summary().sentences[0]
+
+
 def judged(made, **errors):
     """Return a result with these errors of two samples in each held-out episode."""
     runs = {k: tuple(np.full(2, x) for x in each) for k, each in errors.items()}
@@ -61,14 +65,52 @@ def test_a_clone_is_worse_than_a_baseline_only_where_episodes_tell():
     better = judged(made, clone=[1.0, 1.2, 1.1], persistence=[4.0, 3.9, 4.1])
     assert "the best baseline, persistence, errs by 4" in said(better)
     assert "cannot tell" not in said(better)
-    # A single episode of one sample tells nothing.
-    one = judged(made, clone=[4.0], persistence=[1.0])
+
+
+def test_one_held_out_episode_has_no_interval_and_says_so():
+    made = ro.clone(tremor(), policy="linear", **SMALL)
+    rng = np.random.default_rng(0)
     one = dataclasses.replace(
-        one,
-        error_over_time=(np.full(1, 4.0),),
-        baseline_over_time={"persistence": (np.full(1, 1.0),)},
+        judged(made, clone=[4.0], persistence=[1.0]),
+        error_over_time=(4 + 0.1 * rng.normal(size=400),),
+        baseline_over_time={"persistence": (1 + 0.1 * rng.normal(size=400),)},
+        training_error_over_time=(np.full(9, 0.1),),
     )
+    # However many samples it has, they tell nothing of other episodes.
+    assert set(one.error_intervals.values()) == {(0.0, np.inf)}
     assert "one episode cannot tell" in said(one) and "–" in said(one)
+    assert "there is no interval" in said(one)
+    assert "The policy may overfit" in said(one)
+    assert "more than the baseline" not in said(one)
+    two = judged(made, clone=[4.0, 4.1], persistence=[1.0, 1.0])
+    assert "no interval" not in said(two)
+
+
+def test_every_baseline_that_is_better_is_named_with_its_error():
+    made = ro.clone(tremor(), policy="linear", **SMALL)
+    other = {"linear": [2.0, 2.1, 1.9], "nearest neighbor": [9.0, 9.0, 9.1]}
+    worse = judged(made, clone=[4.0, 3.9, 4.1], persistence=[1.0, 1.2, 1.1], **other)
+    assert "more than the baselines persistence, 1.1" in said(worse)
+    assert ", and linear, 2.00" in said(worse) and "nearest" not in first(worse)
+    # An error that three episodes do not tell from the clone's is named as such.
+    other["linear"] = [5.0, 0.1, 4.0]
+    worse = judged(made, clone=[4.0, 3.9, 4.1], persistence=[1.0, 1.2, 1.1], **other)
+    assert "3 episodes cannot tell of linear, 3.69" in said(worse)
+    other["persistence"] = [3.0, 0.1, 4.4]
+    unclear = judged(made, clone=[4.0, 3.9, 4.1], **other)
+    assert "less than the clone err, too: linear, 3.69" in said(unclear)
+
+
+def test_a_policy_that_no_step_made_better_is_given_no_advice_on_training(tmp_path):
+    made = ro.clone(tremor(), policy="mlp", **SMALL)
+    history = {**made.training.history, "validation": np.array([1.0, np.nan, 2.0])}
+    training = dataclasses.replace(made.training, history=history)
+    begun = dataclasses.replace(made, training=training)
+    begun = judged(begun, clone=[4.0, 3.9, 4.1], persistence=[5.0, 5.0, 5.0])
+    begun = dataclasses.replace(begun, training_error_over_time=(np.full(9, 0.1),))
+    assert "none of 20 steps was better" in said(begun)
+    assert "training longer" not in said(begun)
+    assert "The policy overfits" in said(begun) and "weight_decay" not in said(begun)
 
 
 def test_a_clone_that_sees_its_past_actions_says_so():

@@ -1,11 +1,14 @@
+from pathlib import Path
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import roboopt as ro
 from roboopt import Trajectory
 from roboopt.sysid import ConstantVelocity, Forecasts, forecasts
-from roboopt.sysid._tables import comparison
+from roboopt.sysid._tables import comparison, worse_forecasts
 
 
 class Pushed(eqx.Module):
@@ -106,3 +109,33 @@ def test_constant_velocity_by_hand():
 def test_runs_shorter_than_the_longest_time_are_refused():
     with pytest.raises(ValueError, match="`recordings` must each hold at least"):
         forecasts({}, [recording(4)], (0.5,))
+
+
+def test_forecasts_that_are_worse_are_named_with_their_errors():
+    path = (
+        Path(ro.__file__).parents[1] / "examples/double_pendulum/double_pendulum.urdf"
+    )
+    robot = ro.dynamics.load_urdf(path)
+    model = ro.dynamics.ParametricTwin(ro.dynamics.Twin(robot, 0.01), ("mass",))
+    errors = {
+        "fitted": [[1e-3, 2e-3, 9, 9], [0.02, 0.03, 9, 9], [0.1, 0.1, 9, 9]],
+        "URDF": [[2e-3, 3e-3, 1, 1], [0.05, 0.05, 1, 1], [0.5, 0.5, 1, 1]],
+        "constant velocity": [
+            *([1e-3, 1e-3, 1, 1], [0.0199, 0.01, 1, 1], [0.3, 0.2, 1, 1])
+        ],
+    }
+    rmse = {name: np.array(rows) for name, rows in errors.items()}
+    (said,) = worse_forecasts(Forecasts([0.01, 0.1, 0.5], rmse), model)
+    # The shoulder is as good to less than 1 %, and velocities are not judged.
+    assert said == (
+        "Forecasts are worse than constant velocity: of elbow after one step (0.002 "
+        "against 0.001 rad), 0.1 s (0.03 against 0.01 rad)."
+    )
+    better = {**rmse, "fitted": rmse["URDF"] / 10}
+    assert worse_forecasts(Forecasts([0.01, 0.1, 0.5], better), model) == []
+    # What is below a billionth of the largest error is rounding.
+    exact = {
+        name: np.full((1, 4), x)
+        for name, x in zip(rmse, (1e-15, 2e-16, 0.1), strict=True)
+    }
+    assert worse_forecasts(Forecasts([0.01], exact), model) == []
