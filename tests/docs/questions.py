@@ -14,6 +14,17 @@ MOTORS = "does-it-talk-to-fieldbuses-and-servos-can-bus-ethercat-modbus-dynamixe
 PROGRAMS = "does-it-work-with-moveit-gazebo-isaac-solidworks-sdf-usd-step"
 SMALL = "does-it-run-on-a-raspberry-pi-on-a-jetson-in-docker"
 MESSAGES = "what-do-these-messages-mean-no-module-named-pybullet-xlaruntimeerror"
+RECORDINGS = "guides/own_recordings.html"
+ENVIRONMENT = "guides/own_environment.html"
+VELOCITIES = "noise-and-a-fit-without-velocities"
+SHAKES = "why-does-my-robot-shake-or-vibrate-after-tuning"
+REWARD = "a-custom-reward-and-how-to-choose-it"
+INTERVAL = "what-is-the-95-confidence-interval-of-a-success-rate-or-a-return"
+OPTIONS = "options-multimodal-demonstrations-action-chunking-histories-dagger"
+ALGORITHMS = "algorithms-and-their-settings-ppo-pgpe-shac"
+LIMITS = "how-a-urdf-is-read-inertias-joints-limits"
+SPACES = "which-observations-and-actions-continuous-discrete"
+TOLD = "what-it-should-tell-time-step-success-pictures"
 FLOATING = "drones-quadrupeds-humanoids-a-floating-base"
 
 QUESTIONS = {
@@ -82,7 +93,7 @@ QUESTIONS = {
     "mpc": ("limits.html", TRAJECTORIES),
     "trajectory optimization": ("limits.html", TRAJECTORIES),
     "camera images": ("limits.html", "cameras-images-and-dictionaries-as-observations"),
-    "custom reward": ("guides/own_environment.html", "a-custom-reward"),
+    "custom reward": ("guides/own_environment.html", REWARD),
     "parallel environments": ("cluster.html", None),
     "equinox": ("objectives.html", "an-equinox-model-in-your-own-loop"),
     "pytorch": ("faq.html", "can-i-use-pytorch"),
@@ -152,5 +163,39 @@ QUESTIONS = {
     "no module named pybullet": ("faq.html", MESSAGES),
     "package://": ("faq.html", MESSAGES),
     "XlaRuntimeError": ("faq.html", MESSAGES),
+    "noise in encoder velocities smooth": (RECORDINGS, VELOCITIES),
+    "fit without velocities": (RECORDINGS, VELOCITIES),
+    "unit of the loss": ("faq.html", "which-units"),
+    "friction that sticks at low speed": ("control.html", "friction"),
+    "my robot shakes after tuning": ("faq.html", SHAKES),
+    "weigh energy against speed": ("tune.html", "weigh-energy-against-speed"),
+    "reward does not increase": ("tutorials/reinforce.html", "where-it-fails"),
+    "start from a pretrained policy": (
+        "reinforce.html",
+        "start-from-a-pretrained-policy",
+    ),
+    "action chunking": ("clone.html", OPTIONS),
+    "joint angles in degrees": ("formats.html", "tables-of-joints"),
+    "recordings with different sampling rates": (RECORDINGS, None),
+    "which algorithm should I use": ("reinforce.html", ALGORITHMS),
+    "difference between cloning and reinforcement learning": (
+        "faq.html",
+        "what-is-the-difference-between-cloning-and-reinforcement-learning",
+    ),
+    "robot hits its joint limits": ("robots.html", LIMITS),
+    "train on several GPUs": ("cluster.html", "gradients-on-several-devices"),
+    "sensor delay": ("control.html", RANDOMIZATION),
+    "run the policy without jax": ("faq.html", "can-i-run-a-policy-without-jax"),
+    "demonstrations that disagree with each other": ("clone.html", OPTIONS),
+    "discrete actions": ("faq.html", SPACES),
+    "environment without rendering": (ENVIRONMENT, TOLD),
+    "time step of my environment": (ENVIRONMENT, TOLD),
+    "how do I choose a reward": (ENVIRONMENT, REWARD),
+    "is my policy safe on the real robot": (
+        "guides/deploy.html",
+        "before-the-first-run-on-hardware",
+    ),
+    "when is the training finished": ("faq.html", "when-is-the-training-finished"),
+    "success rate confidence interval": ("faq.html", INTERVAL),
 }
 """Words as typed: the address of the page, and the anchor where there is one."""
