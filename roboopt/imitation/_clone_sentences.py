@@ -164,13 +164,14 @@ def _comparison(made: Any) -> list[str]:
     certain = [k for k in better if ratios[k][0] > 1]
     doubtful = [text for k, text in better.items() if k not in certain]
     few = f"{count} episodes cannot" if count > 1 else "one episode cannot"
+    if len(doubtful) > 1 and not certain:
+        said += f"; these baselines err less: {'; '.join(doubtful)}"
+        return [f"{said}. {few.capitalize()} tell whether they are better."]
     if not certain:
         said += f"; {best} errs by {number(others[ranked[0]])}"
         low, high = ratios[ranked[0]]
         if low <= 1 <= high:
             said += f", and {few} tell which of the two is better"
-        if len(doubtful) > 1:
-            said += f"; less than the clone err, too: {' and '.join(doubtful[1:])}"
         return [f"{said}."]
     advice = ADVICE[certain[0]]
     if made.linear_kept and certain[0] == "linear" and _seen(made, "of"):

@@ -98,7 +98,9 @@ def test_every_baseline_that_is_better_is_named_with_its_error():
     assert "3 episodes cannot tell of linear, 3.69" in said(worse)
     other["persistence"] = [3.0, 0.1, 4.4]
     unclear = judged(made, clone=[4.0, 3.9, 4.1], **other)
-    assert "less than the clone err, too: linear, 3.69" in said(unclear)
+    assert "err less: persistence, 3.07" in said(unclear)
+    assert "; linear, 3.69" in said(unclear)
+    assert "3 episodes cannot tell whether they are better" in said(unclear)
 
 
 def test_a_policy_that_no_step_made_better_is_given_no_advice_on_training(tmp_path):
