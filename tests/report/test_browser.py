@@ -288,7 +288,8 @@ def test_a_phone_folds_what_is_long_and_wraps_what_is_wide(browser, tmp_path):
     formula = " + ".join(f"0.{k} m·x[a_link_with_a_name_{k}]" for k in range(6))
     header = ["base parameter", "URDF", "fitted", "least squares ± σ", "known to"]
     rows = [[f"{formula} [kg·m]", "0.006", "0.01093", "0.01098 ± 2.1e-05", "± 3 %"]]
-    long = Table(header, rows * 20)
+    name = "policy.network.perceptron.layers[0].weight"
+    long = Table(header, [*rows * 20, [name, *rows[0][1:]]])
     panels = [Panel(f"joint {k}", "rad", RUNS) for k in range(6)]
     figure = Figure(traces(panels, TIME_STEP), CAPTION, LEGEND)
     path, sections = tmp_path / "report.html", [Section("All", [long, figure])]
