@@ -272,7 +272,7 @@ def clone(
                 discrete=training.discrete,
                 findings=tuple(data.findings),
                 description=training.description,
-                signals=None if world is None else signals(world),
+                signals=data.signals if world is None else signals(world, data.names),
                 scene=None if world is None else scene_or_none(env_scene, world),
                 env=spec,
                 seed=seed,

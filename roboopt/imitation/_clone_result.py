@@ -220,7 +220,7 @@ class CloneResult(VerbResult):
         names = [f"action {k}" for k in range(len(self.error_by_action))]
         if self.signals is not None:
             names = [signal.name for signal in self.signals.actions]
-            units = {signal.unit for signal in self.signals.actions}
+            units = {signal.unit for signal in self.signals.actions} - {"1"}
             unit = units.pop() if len(units) == 1 and not self.discrete else unit
         values = {"clone": self.error_by_action}
         by_action = bars(titles[0], unit, values, names, axis="")

@@ -9,8 +9,9 @@ split in time, its end being held out.
 
 import dataclasses
 import math
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -36,7 +37,7 @@ from roboopt.data import (
 )
 from roboopt.diagnose import Finding, check_demonstrations
 from roboopt.policies import with_past_actions
-from roboopt.rollouts import told_time_step
+from roboopt.rollouts import Signals, told_time_step
 
 HELD_OUT = 0.1  # of the episodes
 MIN_HELD_OUT = 5  # episodes, on which an error depends less than on one or two
@@ -45,6 +46,7 @@ OUT_OF_RANGE = "action_out_of_range"
 OTHER_STEP = "other_time_step"
 UNTOLD_STEP_S = 1.0  # of demonstrations whose time step nothing tells
 MAX_STEP_DIFFERENCE = 0.01  # of the environment's time step
+SEEN = "observations", "actions"
 PARTS = "training", "validation", "held_out", "known"
 VALIDATION = 0.2  # of the others
 VALIDATION_SEED_OFFSET = 4_000_037
@@ -75,6 +77,8 @@ class DemonstrationSet:
     """[s]; None where no argument, file or environment tells it."""
     past_actions: int = 0
     """How many of the last actions are appended to each observation."""
+    names: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
+    """Those of the axes of "observations" and "actions", where the source tells."""
 
     @classmethod
     def load(
@@ -98,7 +102,9 @@ class DemonstrationSet:
         another time step than the environment's is one. Where nothing tells that of the
         demonstrations, it is the environment's.
         """
+        names: dict[str, list[str]] = {}
         reading = {"time_step": time_step, "observation_keys": observation_keys}
+        reading["names"] = names
         own = None if env is None else told_time_step(env)
         reading["default_time_step"] = own or UNTOLD_STEP_S
         named = held_out is not None and not isinstance(held_out, int | float)
@@ -112,6 +118,7 @@ class DemonstrationSet:
         if not isinstance(share, int | float):
             selecting, share = _episodes(share, reading, "validation"), 0.0
         findings = _checked([*episodes, *selecting, *aside], env)
+        findings = [_named(finding, names) for finding in findings]
         if clip or any(f.code == OUT_OF_RANGE for f in findings):
             parts = episodes, selecting, aside
             episodes, selecting, aside = (_clipped(part, env) for part in parts)
@@ -160,7 +167,15 @@ class DemonstrationSet:
         step: float | None = float(episodes[0].time_step)
         if time_step is None and own is None and step == UNTOLD_STEP_S:
             step = None
-        return cls(*parts, folder, findings, shares, seed, split, step)
+        return cls(*parts, folder, findings, shares, seed, split, step, names=names)
+
+    @property
+    def signals(self) -> Signals:
+        """Return the axes of observations and actions by name."""
+        first = self.training[0]
+        shapes = {name: np.shape(getattr(first, name)) for name in SEEN}
+        sizes = {name: shape[-1] for name, shape in shapes.items()}
+        return Signals.named(self.names, sizes)
 
     @property
     def known(self) -> list[Trajectory]:
@@ -300,6 +315,16 @@ def _checked(episodes: Sequence[Trajectory], env: Any) -> list[Finding]:
         shown = "; ".join(message.rstrip(".") for message in errors[:3])
         raise RobooptError(f"`demonstrations`: {shown}.")
     return findings
+
+
+def _named(finding: Finding, names: Mapping[str, list[str]]) -> Finding:
+    """Return a finding about an axis with the name of the axis."""
+    found = re.fullmatch(r"(action|observation)s? axis (\d+)", finding.where)
+    own = names.get(f"{found[1]}s", ()) if found else ()
+    if not found or int(found[2]) >= len(own):
+        return finding
+    name = own[int(found[2])]
+    return dataclasses.replace(finding, where=f"{finding.where}, {name}")
 
 
 def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Trajectory]:

@@ -32,7 +32,7 @@ COLORS = {
 """The color of each label that the figures know."""
 PANEL_SIZE = 3.9, 2.55  # inches of 96 px
 PLACE = 0.15, 0.18, 0.82, 0.7  # of the axes, before their texts are measured
-MAX_TITLE = 44  # characters in a line
+MAX_TITLE = 38  # characters in a line
 MAX_GROUPS = 60  # of neighboring values in a panel of `spread`
 MIN_GROUP_SIZE = 5
 BAND = (0.1, 0.9)  # quantiles

@@ -1,5 +1,7 @@
 """The axes of observations and actions by name and unit, for tables and plots."""
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from roboopt.rollouts._env_group import describe, told_time_step
@@ -44,27 +46,47 @@ class Signals(NamedTuple):
     timed: bool = True
     """Whether the duration of a step is known."""
 
+    @classmethod
+    def named(
+        cls, names: Mapping[str, Sequence[str]], sizes: Mapping[str, int]
+    ) -> "Signals":
+        """Return the axes of `sizes` "observations" and "actions" by their names.
 
-def signals(env: Any) -> Signals:
+        A name such as "x [m]" has its unit. Axes with other than one name each are
+        numbered.
+        """
+        every = []
+        for kind, size in sizes.items():
+            given = names.get(kind, ())
+            if len(given) != size:
+                given = [f"{kind[:-1]} {k}" for k in range(size)]
+            found = [re.fullmatch(r"(.+?) \[([^\[\]]+)\]", name) for name in given]
+            pairs = zip(given, found, strict=True)
+            every.append(
+                tuple(Signal(x[1], x[2]) if x else Signal(n, "1") for n, x in pairs)
+            )
+        return cls(*every)
+
+
+def signals(env: Any, names: Mapping[str, Sequence[str]] | None = None) -> Signals:
     """Return the names and units of observations and actions.
 
     Observations of an environment with a robot's twin are [q, q̇, goal], or [q, q̇] and
     a reference's position, velocity and acceleration, and its actions efforts, or what
-    its `interface` says, named by joint. Axes of any other environment are numbered.
+    its `interface` says, named by joint. Axes of any other environment have the names
+    that are given, as of `Signals.named`.
 
     Args:
         env: a Gymnasium environment with one axis of observations.
+        names: of the axes of "observations" and "actions", where they are known.
     """
     size = env.observation_space.shape[0]
     tolerances, window = _criterion(env, size)
     rollout = twin_rollout(env).rollout
     robot = getattr(rollout and rollout.dynamics, "robot", None)
     if rollout is None or robot is None:
-        counts = {"observation": size, "action": (*env.action_space.shape, 1)[0]}
-        seen, acted = (
-            tuple(Signal(f"{kind} {k}", "1") for k in range(count))
-            for kind, count in counts.items()
-        )
+        sizes = {"observations": size, "actions": (*env.action_space.shape, 1)[0]}
+        seen, acted, *_ = Signals.named(names or {}, sizes)
         timed = told_time_step(env) is not None
         return Signals(seen, acted, tolerances, window, timed)
     units = [JointUnits.of(revolute) for revolute in robot.revolute]

@@ -28,6 +28,25 @@ def read(source, **options):
     return found, " ".join(str(w.message) for w in caught)
 
 
+def names_of(source):
+    """Return what the source calls its observations and actions."""
+    names = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        load_episodes(source, names=names)
+    return names["observations"], names["actions"]
+
+
+def test_columns_of_tables_name_the_axes(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("time,obs_x [m],obs_speed,action_push\n0,1,2,3\n0.1,2,3,4\n")
+    assert names_of(path) == (["obs_x [m]", "obs_speed"], ["action_push"])
+    rows = [f"{k / 10},{k},{2 * k},3,4" for k in range(4)]
+    path.write_text("\n".join(["time,q1 [deg],q2 [deg],tau1,tau2", *rows]))
+    seen = ["q1", "q2", "rate of q1", "rate of q2"]
+    assert names_of(path) == (seen, ["tau1", "tau2"])
+
+
 def saved(path, **arrays):
     np.savez(path, **arrays)
     return path
@@ -288,7 +307,13 @@ def test_lerobot_is_read(tmp_path, version):
         }
     )
     (tmp_path / "meta").mkdir()
-    (tmp_path / "meta" / "info.json").write_text(json.dumps({"fps": 10}))
+    features = {
+        "observation.state": {"names": {"motors": ["shoulder", "elbow"]}},
+        "action": {"names": ["torque"]},
+        "observation.image": {"names": ["height", "width", "channel"]},
+    }
+    info = {"fps": 10, "features": features}
+    (tmp_path / "meta" / "info.json").write_text(json.dumps(info))
     folder = tmp_path / "data" / "chunk-000"
     folder.mkdir(parents=True)
     if version == "3":
@@ -301,6 +326,10 @@ def test_lerobot_is_read(tmp_path, version):
     runs, said = read(tmp_path)
     check(runs)
     assert runs[0].time_step == 0.1 and "observation.image left out" in said
+    assert names_of(tmp_path) == (["shoulder", "elbow"], ["torque"])
+    info["features"]["observation.state"]["names"] = ["one"]  # of two axes
+    (tmp_path / "meta" / "info.json").write_text(json.dumps(info))
+    assert names_of(tmp_path)[0] == ["state[0]", "state[1]"]
     (file, *_) = sorted(folder.iterdir())
     assert read(file)[0][0].time_step == pytest.approx(0.1)
     file.write_bytes(file.read_bytes()[:200])

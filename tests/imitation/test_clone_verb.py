@@ -33,6 +33,41 @@ def shown():
     return [ro.data.Trajectory(*rows, time_step=1.0) for _ in range(2)]
 
 
+@pytest.mark.parametrize("env", [None, Still])
+def test_figures_have_the_names_of_the_columns(tmp_path, env):
+    path = tmp_path / "demonstrations.csv"
+    rows = [
+        f"{episode},{k / 10},{np.sin(k + episode)},{np.cos(k)},0"
+        for episode in range(4)
+        for k in range(9)
+    ]
+    header = "episode,time,obs_x [m],action_push [N],action_grip"
+    if env is not None:  # of one axis
+        header = header.rpartition(",")[0]
+        rows = [row.rpartition(",")[0] for row in rows]
+    path.write_text("\n".join([header, *rows]))
+    with pytest.warns(UserWarning, match="as many observations as actions"):
+        made = ro.clone(path, env, policy="linear", steps=1, max_steps=env and 5)
+    titles = {
+        getattr(panel, "title", "")
+        for section in made.sections(video=False)
+        for block in section.blocks
+        for panel in getattr(block, "panels", ())
+    }
+    [bars] = [
+        block.panels[0]
+        for section in made.sections(video=False)
+        if section.title == "The mismatch"
+        for block in section.blocks
+    ]
+    names = [label.get_text() for label in bars.axes.get_xticklabels()]
+    if env is None:
+        assert names == ["push", "grip"] and bars.axes.get_xlabel() == "action_…"
+        assert "action axis 1, action_grip: " in str(made.findings[0])
+    else:
+        assert {"obs_x", "action_push"} <= titles and names == ["action_push"]
+
+
 def test_an_environment_that_never_ends_is_noticed_before_the_training():
     with pytest.raises(ro.RobooptError, match="`max_steps`"):
         ro.clone(shown(), Still, steps=10**9)

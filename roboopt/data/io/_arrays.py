@@ -75,6 +75,8 @@ class ReadOptions:
     """Files without velocities, which were estimated from the positions."""
     notes: list[str] = field(default_factory=list)
     """What else is to be said about the files."""
+    names: dict[str, list[str]] = field(default_factory=dict)
+    """Those of the axes of observations and actions, as the first file tells them."""
 
     def note(self, text: str) -> None:
         """Note what is to be said, once."""

@@ -188,6 +188,7 @@ def load_episodes(
     time_step: float | None = None,
     observation_keys: Sequence[str] | None = None,
     default_time_step: float | None = None,
+    names: dict[str, list[str]] | None = None,
 ) -> list[Trajectory]:
     """Read the episodes in a file, a folder, a Minari dataset or a data frame.
 
@@ -206,6 +207,9 @@ def load_episodes(
             to one vector, in that order; all vectors, sorted by name, where None.
         default_time_step: [s], assumed with a warning where neither `time_step` nor a
             file tells it; if None, 1 s.
+        names: a dictionary for what the source calls the axes of "observations" and
+            "actions": columns of tables, names in LeRobot's meta/info.json, and keys of
+            joined observations. Names that it has are kept.
 
     Raises:
         RobooptError: if there is nothing to read, arrays are missing, contradict each
@@ -217,6 +221,7 @@ def load_episodes(
         time_step=time_step,
         observation_keys=observation_keys,
         untold=default_time_step or STEP_S,
+        names={} if names is None else names,
     )
     runs = _load(path, options)
     _warn(options)

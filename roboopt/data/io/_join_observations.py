@@ -53,4 +53,16 @@ def join_observations(
             f"{', '.join(sorted(arrays)) or 'nothing'}."
         )
     columns = [np.asarray(arrays[key][()]) for key in chosen]
-    return np.concatenate([c.reshape(len(c), -1) for c in columns], axis=1)
+    columns = [column.reshape(len(column), -1) for column in columns]
+    if options is not None:
+        each = zip(chosen, columns, strict=True)
+        names = [name for key, column in each for name in numbered(key, column)]
+        options.names.setdefault("observations", names)
+    return np.concatenate(columns, axis=1)
+
+
+def numbered(key: str, columns: np.ndarray) -> list[str]:
+    """Return the names of the columns of an array, (n, k): numbers behind its own."""
+    key = key.removeprefix("observation.")
+    count = columns.shape[1]
+    return [key] if count == 1 else [f"{key}[{k}]" for k in range(count)]

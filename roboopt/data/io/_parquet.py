@@ -58,12 +58,35 @@ def read_lerobot(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
                     "part is read as an episode of its own."
                 )
             found |= here
+            _name_axes(told.get("features"), arrays, options)
             yield where, {**arrays, "time_step": 1 / rate}
     if found and len(found) != (count := told.get("total_episodes", len(found))):
         options.note(
             f"{path} holds {len(found)} episodes, but meta/info.json counts {count}: "
             "files are missing, or were added."
         )
+
+
+def _name_axes(features: Any, arrays: Arrays, options: ReadOptions) -> None:
+    """Name axes as meta/info.json does: by a list, or by lists of groups of them.
+
+    Names that are not one for each axis are left.
+    """
+    known = {}
+    for key, feature in features.items() if isinstance(features, dict) else ():
+        names = feature.get("names") if isinstance(feature, dict) else None
+        groups = [*names.values()] if isinstance(names, dict) else [names]
+        lists = [group for group in groups if isinstance(group, list)]
+        known[key] = [str(name) for group in lists for name in group]
+    own, new = options.names.get("observations", []), {}
+    for key, names in known.items():
+        short = key.removeprefix("observation.")
+        axes = [axis for axis in own if axis.partition("[")[0] == short]
+        new |= dict(zip(axes, names, strict=True)) if len(axes) == len(names) else {}
+    options.names["observations"] = [new.get(axis, axis) for axis in own]
+    acted, size = known.get("action", []), np.shape(arrays.get("action", ()))[1:]
+    if size == (len(acted),):
+        options.names.setdefault("actions", acted)
 
 
 def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:

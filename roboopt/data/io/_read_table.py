@@ -29,7 +29,12 @@ from roboopt.data.io._sparse import apart, common_time, on_one_clock
 from roboopt.data.io._table import MAX_SHOWN, Table
 from roboopt.data.io._table_header import with_names
 from roboopt.data.io._times import Stamps, even_step, read_stamps, strictly_later
-from roboopt.data.io._units import in_other_units, unit_scale, unknown_unit
+from roboopt.data.io._units import (
+    in_other_units,
+    unit_scale,
+    unknown_unit,
+    without_unit,
+)
 
 OBSERVED = ("observation", "observations", "obs", "state", "states")
 BLANK = ("", "nan", "none", "nat", "<na>")
@@ -300,6 +305,11 @@ def _arrays(
     idle = np.zeros(count)
     efforts = [idle if name is None else values[name] for name in columns.efforts]
     observations = np.hstack([positions, velocities])
+    rates = [f"rate of {name}" for name in columns.positions]
+    seen = [*columns.positions, *(columns.velocities or rates)]
+    for name, used in (("observations", seen), ("actions", columns.efforts)):
+        names = [without_unit(column or "no effort") for column in used]
+        options.names.setdefault(name, names)
     # The last effort acts after the last observation.
     actions = np.stack(efforts, axis=1)[:-1]
     return {**timed, "observations": observations, "actions": actions}
@@ -325,10 +335,10 @@ def _columns_of(header: Sequence[str], words: Sequence[str]) -> list[str]:
 def _demonstrations(
     table: Table, observed: Sequence[str], acted: Sequence[str], options: ReadOptions
 ) -> dict[str, Any]:
-    arrays: dict[str, Any] = {
-        name: np.stack([*table.arrays(columns).values()], axis=1)
-        for name, columns in (("observations", observed), ("actions", acted))
-    }
+    arrays: dict[str, Any] = {}
+    for name, columns in (("observations", observed), ("actions", acted)):
+        arrays[name] = np.stack([*table.arrays(columns).values()], axis=1)
+        options.names.setdefault(name, [*columns])
     if not np.mod(arrays["actions"], 1).any() and arrays["actions"].shape[1] == 1:
         arrays["actions"] = arrays["actions"].astype(int)
     for name in table.header:
