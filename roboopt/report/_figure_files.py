@@ -62,11 +62,11 @@ def _drawings(sections: Sequence[Section]) -> Iterator[tuple[str, Drawing]]:
 
 
 def _file_name(text: str) -> str:
-    """Return a name for a file in ASCII, in which θ is "theta" and ² is "2".
+    """Return a name for a file, in which ü is "u", θ "theta" and ² "2".
 
-    A long text keeps both ends: they tell it apart.
+    Letters of other alphabets stay. A long text keeps both ends: they tell it apart.
     """
-    spelled = map(_spelled, unicodedata.normalize("NFKD", text))
+    spelled = map(_spelled, unicodedata.normalize("NFC", text))
     name = re.sub(r"\W+", "-", "".join(spelled)).strip("-")
     if len(name) <= MAX_NAME:
         return name
@@ -74,13 +74,11 @@ def _file_name(text: str) -> str:
 
 
 def _spelled(sign: str) -> str:
-    """Return a letter in ASCII, by its name where it is of another alphabet.
-
-    One without a name of its own, as in Chinese, is its number: 軸 is "u8ef8".
-    """
-    if sign.isascii() or unicodedata.combining(sign):
-        return sign if sign.isascii() else ""
-    name = unicodedata.name(sign, "").lower() if sign.isalpha() else ""
-    if name and " letter " not in name:
-        return f" u{ord(sign):x} "
-    return f" {name.rpartition(' letter ')[-1].partition(' with ')[0]} "
+    """Return a sign in ASCII if it is Latin, by its name if it is Greek."""
+    first, *marks = unicodedata.normalize("NFKD", sign)
+    name = unicodedata.name(first, "").lower()
+    if name.startswith("greek"):
+        return f" {name.rpartition(' letter ')[-1].partition(' with ')[0]} "
+    if first.isascii():
+        return "".join([first, *filter(str.isascii, marks)])
+    return "" if unicodedata.combining(first) else sign

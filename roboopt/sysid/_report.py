@@ -83,10 +83,11 @@ def _parameters(rows: Sequence[Parameter]) -> Section:
         family, _, axis = quantity.partition(".")
         place = " ".join(part for part in (axis, where.rstrip("]")) if part)
         groups.setdefault((family, row.unit), []).append((place or family, row))
-    panels = [
-        whiskers(family.replace("_", " "), unit, group)
-        for (family, unit), group in groups.items()
-    ]
+    families, panels = [family for family, _ in groups], []
+    for (family, unit), group in groups.items():
+        several = f" [{unit}]" if families.count(family) > 1 else ""
+        title = family.replace("_", " ") + several
+        panels.append(whiskers(title, unit, group))
     known = any(row.true is not None for row in rows)
     caption = (
         "Estimates less the starts, with 95 % intervals. Hollow circles are parameters "

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import roboopt as ro
+from roboopt.report import Drawing, Figure
 
 
 class Still(gymnasium.Env):
@@ -48,18 +49,15 @@ def test_figures_have_the_names_of_the_columns(tmp_path, env):
     path.write_text("\n".join([header, *rows]))
     with pytest.warns(UserWarning, match="as many observations as actions"):
         made = ro.clone(path, env, policy="linear", steps=1, max_steps=env and 5)
-    titles = {
-        getattr(panel, "title", "")
+    figures = [
+        block
         for section in made.sections(video=False)
         for block in section.blocks
-        for panel in getattr(block, "panels", ())
-    }
-    [bars] = [
-        block.panels[0]
-        for section in made.sections(video=False)
-        if section.title == "The mismatch"
-        for block in section.blocks
+        if isinstance(block, Figure)
     ]
+    drawn = [panel for figure in figures for panel in figure.panels]
+    titles = {panel.title for panel in drawn if isinstance(panel, Drawing)}
+    [bars] = [x for x in drawn if isinstance(x, Drawing) and "by action" in x.title]
     names = [label.get_text() for label in bars.axes.get_xticklabels()]
     if env is None:
         assert names == ["push", "grip"] and bars.axes.get_xlabel() == "action_…"

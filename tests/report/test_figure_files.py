@@ -80,14 +80,26 @@ def test_long_names_keep_the_quantity(tmp_path):
     assert all(len(name) < 70 and name.startswith("0") for name in names)
 
 
-def test_names_of_files_are_in_ascii(tmp_path):
-    class Greek(Result):
+@pytest.mark.parametrize(
+    "title, name",
+    [
+        (
+            "Predicted ΔL, θ̇ of Gelenk größe²",
+            "predicted-delta-l-theta-of-gelenk-grosse2",
+        ),
+        ("локоть: position", "локоть-position"),
+        ("左/肘_ガイド: position", "左-肘_ガイド-position"),
+        ("../arm.1: effort [N·m]", "arm-1-effort-n-m"),
+    ],
+)
+def test_names_of_files_are_words_of_letters(tmp_path, title, name):
+    class Named(Result):
         def sections(self, *, video=True):
-            panels = [Panel("Predicted ΔL, θ̇ of Gelenk größe²", "m", RUNS)]
+            panels = [Panel(title, "m", RUNS)]
             return [Section("Über 1 %", [Figure(traces(panels, 0.1))])]
 
-    [path] = Greek().save_figures(tmp_path, "csv")
-    assert path.name == "01-uber-1-predicted-delta-l-theta-of-gelenk-grosse2.csv"
+    [path] = Named().save_figures(tmp_path, "csv")
+    assert path.parent == tmp_path and path.name == f"01-uber-1-{name}.csv"
 
 
 def test_tables_have_the_curves_with_labels_and_units(tmp_path):
@@ -162,7 +174,7 @@ def test_letters_that_no_font_has_are_text_in_pages_and_numbers_in_files(tmp_pat
     with pytest.warns(UserWarning, match="no font of this machine has 節関") as warned:
         result.save_figures(tmp_path, "svg", "png", "csv")
     assert len(warned) == 1
-    (picture,) = tmp_path.glob("01-u6a5f-u95a2-u7bc0.svg")
+    (picture,) = tmp_path.glob("01-機-関節.svg")
     shown = picture.read_text("utf-8")  # texts stand in comments beside their paths
     assert shown.count(r"\u95a2\u7bc0") == 2 and "Hüfte" in shown
     assert "関節" in picture.with_suffix(".csv").read_text("utf-8")

@@ -8,6 +8,8 @@ from roboopt import RobooptError
 from roboopt.cli import main
 from roboopt.data import write_json
 from roboopt.report import (
+    Drawing,
+    Figure,
     Summary,
     Table,
     VerbResult,
@@ -154,7 +156,8 @@ def test_the_returns_of_each_run_are_drawn_first_as_in_its_report(runs):
     found = compare([runs / "one", runs / "two"])
     (section,) = [x for x in found.sections() if x.title == "Curves"]
     (figure,) = section.blocks
-    first, *others = figure.panels
+    assert isinstance(figure, Figure)
+    first, *others = [x for x in figure.panels if isinstance(x, Drawing)]
     assert first.title == "return" and others[0].title.startswith("loss")
     own = spread("Return", np.arange(0.0, 8 * 600, 8), noise, axis="environment step")
     drawn, expected = (x.axes.get_lines()[0].get_ydata() for x in (first, own))
@@ -162,7 +165,7 @@ def test_the_returns_of_each_run_are_drawn_first_as_in_its_report(runs):
     assert len(drawn) == 60
     # One run has successes: its panel is left out, as of other curves.
     assert "success" not in [panel.title for panel in others]
-    for panel in figure.panels:
+    for panel in (first, *others):
         assert panel.integer  # Steps are read one by one.
 
 
