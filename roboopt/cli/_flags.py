@@ -337,9 +337,9 @@ def flags_named(sentence: str, command: Any) -> str:
 def name_flag(message: str, command: Any) -> str:
     """Return a message in one line, its arguments named as flags.
 
-    An argument is the name in backticks that begins the message, and one of a group of
-    flags after "by", "give" or "with", or with a value, as in `repair=True`. A list
-    after "which takes" becomes that of its flags. Nothing else is changed: further
+    An argument is the name in backticks that begins the message, one of a group of
+    flags after "by", "give" or "with", and any with a value, as in `repair=True`. A
+    list after "which takes" becomes that of its flags. Nothing else is changed: further
     names may be those of anything.
 
     Args:
@@ -359,7 +359,7 @@ def name_flag(message: str, command: Any) -> str:
             name = "urdf"
         if name == "robot" and name not in flags and "option" in flags:
             return f"{spelled('option')} robot"
-        known = name in grouped or given in OTHER_NAMES or found[3]
+        known = name in grouped or given in OTHER_NAMES or found[2] or found[3]
         if name not in flags or (found.start() and not known):
             return found[0]
         if flags[name].metadata["positional"]:

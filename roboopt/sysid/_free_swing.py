@@ -39,7 +39,7 @@ def free_swing_sentences(
         if len(rest) == 1 and abs(one.value) <= ZERO * one.half_width:
             other, factor = rest[0]
             ratios.append(f"{name} is {-factor / main:.3g} times {other}")
-    meant = f" A combination whose value is 0 is one: {'; '.join(ratios)}."
+    meant = f" A combination whose value is 0 is such a ratio: {'; '.join(ratios)}."
     return [
         "No effort acted, so that the motion tells only ratios of masses, moments of "
         "inertia, damping and friction: with all of them twice as large the robot "

@@ -99,6 +99,9 @@ def test_messages_name_the_flags_of_a_command():
     assert name_flag(said, Tune()) == "--robot: give --effort-limits."
     said = "drive them by `actuated='all'`. Give `repair=True`."
     assert name_flag(said, Tune) == "drive them by --actuated all. Give --repair."
+    said = "Say so by `actuated=[]`, or as in `locked=['a', 'b']`; `x=1` stays."
+    expected = "Say so by --actuated none, or as in --locked a,b; `x=1` stays."
+    assert name_flag(said, Tune) == expected
     said = "`robot`: give `effort_limits`."
     named = Tune(urdf=Path("arm.urdf"))
     assert name_flag(said, named) == "--urdf: give --effort-limits."

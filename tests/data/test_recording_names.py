@@ -350,6 +350,15 @@ def test_missing_efforts_are_named_by_the_joint_with_what_would_do(tmp_path):
     np.testing.assert_array_equal(run.actions, np.zeros_like(TAU[:-1]))
 
 
+def test_joints_of_other_names_are_suggested(tmp_path):
+    path = tmp_path / "x.csv"
+    names = ["t", "q_pan", "q_wrist", "dq_pan", "dq_wrist", "tau_pan", "tau_wrist"]
+    path.write_text(table(names))
+    with pytest.raises(ColumnError, match=r"by `joints=\['pan', 'wrist'\]`"):
+        read(path)
+    check(path, columns=Columns(joints=["pan", "wrist"]))
+
+
 def test_a_unit_behind_the_name_that_the_user_gives_is_that_of_the_column(tmp_path):
     rows = np.column_stack([1e3 * TIMES, np.degrees(Q), DQ, 1e3 * TAU])
     path = tmp_path / "x.csv"

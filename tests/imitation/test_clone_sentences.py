@@ -167,6 +167,7 @@ def test_commands_name_their_own_options():
         "More `--steps` or `--past-actions` help, `--clip` or `demonstrations`, `x`."
     )
     assert flags_named(sentence, Clone) == named
+    assert flags_named('As in `policy="gmm"`.', Clone) == "As in `--policy gmm`."
 
 
 def test_sizes_that_do_nothing_or_never_end_are_told():

@@ -197,6 +197,13 @@ def find_columns(
             pairs = zip(joints, order, strict=False)
             named = named or [joint for joint, number in pairs if number in best]
             unread += f"; if nothing drives the joint, say so by `actuated={named}`"
+        if quantity == "positions" and joints is not None:
+            strange = _strange_joints(header, joints)
+            lost = [joint for joint in joints if joint not in best]
+            if len(strange) == len(lost):
+                recorded = dict(zip(lost, strange, strict=True))
+                named = [recorded.get(joint, joint) for joint in joints]
+                unread += f"; if they have other names, say so by `joints={named}`"
         require((found or idle) and not missing, f"{lacking}{unread}")
         picked[quantity] = tuple(None if j in idle else best[j][0] for j in order)
     known = Columns(time, **picked)
@@ -228,6 +235,17 @@ def _called_as(header: Sequence[str], joints: Sequence[str]) -> dict[str, str]:
         if len(fits) == 1 and unit_of(name) in units:
             found.setdefault(fits[0], []).append(name)
     return {joint: names[0] for joint, names in found.items() if len(names) == 1}
+
+
+def _strange_joints(header: Sequence[str], joints: Sequence[str]) -> list[str]:
+    """Return the joints with positions whose names the robot's joints have not."""
+    found = []
+    for words in (split_name(name) for name in header if not _role_of(name, joints)):
+        said = ALIASES["positions"] | MEASURED | PREFIXES
+        rest = " ".join(word for word in words if word not in said)
+        if rest and ALIASES["positions"] & {*words} and not COMMANDED & {*words}:
+            found.append(rest)
+    return found
 
 
 def _of_joints(
