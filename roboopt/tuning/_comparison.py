@@ -116,7 +116,8 @@ class Comparison:
         before, after = self.rows[0].pybullet
         better = after < before or np.isfinite(after) > np.isfinite(before)
         worse = after > before or np.isfinite(after) < np.isfinite(before)
-        if number(before) == number(after):
+        small = abs(after - before) < 0.0005 * abs(before)  # said to be 0.0 %
+        if small or number(before) == number(after):
             better = worse = False
         said = f"Not improved: the objective was {number(before)} and is"
         if better:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from roboopt_envs.robot import RobotTask
+from roboopt_envs.tasks import named_task
 
 import roboopt as ro
 from roboopt.cli import main
@@ -114,6 +115,8 @@ def test_a_task_of_ones_own_is_an_object_or_its_name(tmp_path, monkeypatch):
         # The regulator of this cost pays for leaving upright, hardly for the arm.
         assert problem.controller.gains.shape == (1, 4)
         problem.env.close()
+    (tmp_path / "own_task.py").unlink()  # A run elsewhere names the file that moved.
+    assert type(named_task("own_task.py:Up")).__name__ == "Up"
 
 
 @pytest.mark.slow
