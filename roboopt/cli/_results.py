@@ -1,6 +1,5 @@
 """The result in the folder of a run, and its report."""
 
-import re
 import zipfile
 from collections.abc import Sequence
 from importlib import import_module
@@ -81,21 +80,26 @@ def write_report(result: Any, path: Path, command: Any, *, video: bool) -> None:
         command: the command or its dataclass; None where Python made the result.
         video: whether the report has a video.
     """
-    from roboopt.data import atomic_write  # Slow to import.
+    from roboopt import report  # Slow to import.
 
-    result.report(path, video=video)
     if command is None:
+        result.report(path, video=video)
         return
 
-    def said(found: re.Match[str]) -> str:
-        name = flags_named(f"`{found[1]}`", command).strip("`")
-        # A line would break between the dashes.
-        whole = ' style="white-space:nowrap"' if name.startswith("-") else ""
-        return f"<code{whole}>{name}</code>"
+    def named(texts: Sequence[str]) -> list[str]:
+        return [flags_named(text, command) for text in texts]
 
-    page = re.sub(r"<code>(\w+)</code>", said, path.read_text("utf-8"))
-    with atomic_write(path) as file:
-        file.write(page.encode())
+    said, sections = result.summary(), []
+    for section in result.sections(video=video):
+        blocks = [
+            report.Notes(named(block.paragraphs))
+            if isinstance(block, report.Notes)
+            else block
+            for block in section.blocks
+        ]
+        sections.append(report.Section(section.title, blocks))
+    verdict = named(said.sentences)
+    report.write_report(path, title=said.title, verdict=verdict, sections=sections)
 
 
 def _fault(path: Path) -> str | None:

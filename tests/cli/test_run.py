@@ -22,7 +22,7 @@ from roboopt.cli._main import COMMANDS
 from roboopt.cli._results import command_of
 from roboopt.cli._run import run
 from roboopt.cli.identify import Identify
-from roboopt.report import Figure, Section, Summary, VerbResult, curves
+from roboopt.report import Figure, Notes, Section, Summary, VerbResult, curves
 
 
 @dataclass(frozen=True, repr=False)
@@ -454,12 +454,16 @@ class Advising(Outcome):
     def summary(self):
         return Summary("A run", [], ["More `seconds` lower `mass`."])
 
+    def sections(self, *, video=True):
+        return [Section("Advice", [Notes(["Fewer `seconds`, too."])])]
+
 
 def test_reports_name_the_options_of_the_command(fake, tmp_path, capsys):
     assert fake(verb=lambda command, work: Advising()) == 0
     page = (tmp_path / "runs/fake/report.html").read_text("utf-8")
-    flag = '<code style="white-space:nowrap">--seconds</code>'
+    flag = '<code><span class="flag">--seconds</span></code>'
     assert f"More {flag} lower <code>mass</code>." in page
+    assert f"Fewer {flag}, too." in page
     assert "More `--seconds` lower `mass`." in capsys.readouterr().out
     # Python has arguments.
     Advising().report(tmp_path / "own.html")
