@@ -79,7 +79,8 @@ class Identify:
     time: str | None = flag(None, TIME_HELP, "by name", shown="NAME")
     positions: str | None = flag(
         None,
-        "Columns of the joints' positions [rad or m].",
+        "Columns of the joints' positions [rad or m]; with another unit behind the "
+        "name, as q1_deg, they are converted.",
         "by name",
         shown="NAME,...",
     )

@@ -70,7 +70,8 @@ PHRASES = (["tau", "j"], ["qfrc", "actuator"])
 class Columns:
     """The columns of a table that a recording is made of; recognized where None.
 
-    A unit in a name, as in `q1 [deg]` or `time_ms`, is converted to SI.
+    A unit in a name, as in `q1 [deg]` or `time_ms`, is converted to SI; it may be yours
+    where the file says q1 or time alone.
     """
 
     time: str | None = None
