@@ -344,10 +344,14 @@ def test_a_recording_at_rest_is_refused(clean):
 
 def test_errors_in_recordings_name_their_place(clean):
     observations = np.array(clean.observations)
-    observations[5, 1] = np.nan
-    broken = ro.Trajectory(observations, clean.actions, STEP)
-    with pytest.raises(ro.RobooptError, match="`recordings` must be free.*recording 1"):
-        ro.identify(believed(), [clean, broken], free=FREE)
+    for value, match in (
+        (1e12, "`recordings` must be free.*recording 1"),
+        (np.nan, "`recordings` .*recording 1: 20 samples, 5 to 24, lack position"),
+    ):
+        observations[5:25, 1] = value
+        broken = ro.Trajectory(observations, clean.actions, STEP)
+        with pytest.raises(ro.RobooptError, match=match):
+            ro.identify(believed(), [clean, broken], free=FREE)
 
 
 def test_effort_limits_survive_a_transmission(tmp_path):
