@@ -254,6 +254,14 @@ class _Search:
         """Move to a lower loss; return whether one was found."""
         if not self.linearized:
             self._linearize()
+            if not np.all(np.isfinite(self.triangle)):
+                warnings.warn(
+                    "the derivatives by these parameters are not finite where the fit "
+                    f"has come to, and stops: {', '.join(self._not_finite())}.",
+                    UserWarning,
+                    stacklevel=3,
+                )
+                return False
         self.scale = np.maximum(self.scale, np.linalg.norm(self.triangle, axis=0))
         gradient = self.triangle.T @ self.rotated
         at_bound = ((self.x <= self.lower) & (gradient > 0)) | (

@@ -13,6 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.linalg import block_diag, orth
 
 from roboopt.diagnose import Combination, IdentifiabilityReport
 from roboopt.dynamics import ParametricTwin, joint_numbers
@@ -69,10 +70,13 @@ def base_parameters(
     models: Sequence[ParametricTwin],
     numbers: Sequence[Float[np.ndarray, " number"]],
     free: Bool[np.ndarray, " number"],
+    slopes: Float[np.ndarray, "joint row scale"] | None = None,
 ) -> tuple[BaseParameter, ...]:
     """Return the base parameters of recordings, by the noise of each joint's efforts.
 
-    `numbers` are the linear parameters of the robot as given and as fitted, `models`.
+    `numbers` are the linear parameters of the robot as given and as fitted, `models`;
+    `slopes` the derivatives of each joint's efforts by what was fitted besides, whose
+    uncertainty adds to theirs.
     """
     before, _ = models
     given = numbers[0]
@@ -95,6 +99,11 @@ def base_parameters(
     grouped = inverse @ (orthogonal.T @ columns[:, lost])
     grouped = scale[kept][:, None] * grouped / scale[lost]
     best = scale[kept] * (inverse @ (orthogonal.T @ target))
+    if slopes is not None:
+        blocks = block_diag(*(slopes[used] / noise[used, None, None]))
+        spanned = orth(blocks / np.maximum(np.linalg.norm(blocks, axis=0), 1e-300))
+        told = columns[:, kept] - spanned @ (spanned.T @ columns[:, kept])
+        inverse = np.linalg.pinv(np.linalg.qr(told, mode="r"))
     spread = scale[kept] * np.linalg.norm(inverse, axis=1)
     names, units = _names(before)
     values = [x[felt[kept]] + grouped @ x[felt[lost]] for x in numbers]

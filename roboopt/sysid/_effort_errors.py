@@ -13,7 +13,8 @@ from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._base_parameters import BaseParameter, base_parameters
 from roboopt.sysid._condensed import Condensed, is_condensable
 from roboopt.sysid._fitter import effort_windows
-from roboopt.sysid._friction_velocity import falling_friction
+from roboopt.sysid._friction_kinds import MissingFriction, missing_friction
+from roboopt.sysid._friction_velocity import with_scale_slopes
 from roboopt.sysid._nearest_possible import free_numbers
 from roboopt.sysid._preparation import impulse_response, outlasts
 
@@ -37,6 +38,8 @@ class EffortErrors:
     """Whether the recordings were held out of the fit."""
     falling: tuple[str, ...] = ()
     """Joints whose friction falls with speed near rest, as that of the fit does not."""
+    asymmetric: tuple[str, ...] = ()
+    """Joints whose offset asymmetric friction explains as well."""
 
     def share(self, errors: Float[np.ndarray, " joint"]) -> float:
         """Return the errors' root mean square over all joints, each over its effort."""
@@ -52,11 +55,13 @@ def effort_errors(
     training: Sequence[Trajectory],
     held_out: Sequence[Trajectory],
     cutoff: float | None,
+    velocities: Sequence[str] = (),
 ) -> EffortErrors:
     """Return the errors on what was held out of the fit, if anything was.
 
     Least squares are fitted to `training`. All are prepared as the efforts of the fit
-    were; `error` is that of the fit.
+    were; `error` is that of the fit, and `velocities` are the velocity scales of
+    friction that were fitted too.
     """
     judging, oversampling = held_out or training, 1.0
     if cutoff is not None:  # 2 f samples a second tell all below f.
@@ -75,7 +80,8 @@ def effort_errors(
         return EffortErrors(
             joints, *rms, unconstrained=None, base=(), held_out=bool(held_out)
         )
-    known = Condensed.of(error, before, effort_windows(training, error.filter))
+    windows = effort_windows(training, error.filter)
+    known, slopes = with_scale_slopes(error, before, model, windows, velocities)
     judge = Condensed.of(judged, before, seen)
     given, fitted = (np.asarray(linear_parameters(m)) for m in (before, model))
     free = free_numbers(before)[0]
@@ -84,29 +90,30 @@ def effort_errors(
     # What is not noise leaves more of recordings that least squares have not seen.
     noise = np.maximum(known.rms(best), judge.rms(best))
     spread = np.sqrt(oversampling) * noise
-    base = base_parameters(known, spread, (before, model), (given, fitted), free)
+    models, numbers = (before, model), (given, fitted)
+    base = base_parameters(known, spread, models, numbers, free, slopes)
     return EffortErrors(
         joints,
         *rms[:3],
         unconstrained=rms[3],
         base=base,
         held_out=bool(held_out),
-        falling=_falling(error, model, training, cutoff),
+        **_missing(error, model, training, cutoff)._asdict(),
     )
 
 
-def _falling(
+def _missing(
     error: InverseDynamicsError,
     model: ParametricTwin,
     training: Sequence[Trajectory],
     cutoff: float | None,
-) -> tuple[str, ...]:
-    """Return the joints whose friction falls with speed, filtered as efforts are."""
+) -> MissingFriction:
+    """Return the joints with other friction, which is filtered as efforts are."""
     if cutoff is not None:
         response = impulse_response(cutoff, training[0].time_step)
         if outlasts(training, response):
             error = dataclasses.replace(error, filter=response)
-    return falling_friction(error, model, effort_windows(training, error.filter))
+    return missing_friction(error, model, effort_windows(training, error.filter))
 
 
 def _rms(values: np.ndarray) -> np.ndarray:

@@ -1,15 +1,14 @@
 """Fitting a parametric twin to data, weighted by the noise that a first fit leaves.
 
-    first fit → noise of each joint → fit weighted by it, with a prior
-
-The weights of the second fit are one over the residuals' standard deviations in the
-first, as in weighted least squares (Gautier and Khalil, 1992); a wide prior around the
-robot as given holds what the data do not determine.
+A first fit tells the noise of each joint. The weights of the second are one over the
+residuals' standard deviations in the first, as in weighted least squares (Gautier and
+Khalil, 1992); a wide prior around the robot as given holds what the data do not
+determine.
 """
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +31,7 @@ from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
 from roboopt.optimize import Bound, Checkpoint, Fit, OneLog, Result, least_squares
 from roboopt.sysid._condensed import Condensed, CondensedEffortError, is_condensable
-from roboopt.sysid._friction_velocity import with_velocities
+from roboopt.sysid._friction_velocity import bounded_scales, with_velocities
 from roboopt.sysid._nearest_possible import nearest_possible
 from roboopt.sysid._preparation import common_length
 from roboopt.sysid._sizes import rms, sizes
@@ -62,11 +61,13 @@ class Estimate:
     training: tuple[Trajectory, ...] = ()
     """The recordings of the fit, as a simulation is compared with them."""
     held_out: tuple[Trajectory, ...] = ()
+    in_steps: Callable[[float], Sequence[Sequence[Trajectory]]] | None = None
+    """Both as a simulation in other steps [s] has them; None for clean recordings."""
     velocities: tuple[str, ...] = ()
     """The velocity scales of friction that the recordings were asked for."""
     efforts: tuple[InverseDynamicsError, Sequence, Sequence] | None = None
-    """What efforts are judged by: their error, the recordings of the fit, and those
-    held out. None for robots with joints that nothing drives."""
+    """What efforts are judged by: their error, and the recordings of the fit and those
+    held out. None for robots with passive joints."""
 
     @property
     def model(self) -> ParametricTwin:
@@ -92,9 +93,14 @@ class Estimate:
         return identifiability(self.parts[kind], model, self.data[kind], bounds=bounds)
 
 
-def bounds_of(model: ParametricTwin) -> list[Bound]:
-    """Return the bounds of a model's coordinates: frictions and times from 0 on."""
-    return [Bound(lambda m: m.coordinates, model.lower(), model.upper())]
+def bounds_of(model: ParametricTwin, speeds: AnyArray | None = None) -> list[Bound]:
+    """Return the bounds of a model's coordinates: frictions and times from 0 on.
+
+    With the joints' `speeds`, scales of friction that recordings can tell apart.
+    """
+    ends = np.array(model.lower()), np.array(model.upper())
+    lower, upper = ends if speeds is None else bounded_scales(model, *ends, speeds)
+    return [Bound(lambda m: m.coordinates, lower, upper)]
 
 
 def lead_steps(model: ParametricTwin, time_step: float) -> int:
@@ -115,12 +121,16 @@ class Fitter:
     told: OneLog = field(default_factory=lambda: OneLog(None))
     spans: np.ndarray | None = None
     """The size of each coordinate, of which the prior is a share."""
+    speeds: np.ndarray | None = None
+    """Root mean square speed of each joint, for scales of friction."""
     swings: bool = False
     """Whether no recording holds any effort: the robot swings freely."""
     step_is_free: bool = False
     """Whether the simulation's time step was not given."""
     extrapolate: bool = False
     """Whether motion is extrapolated to time steps of no length."""
+    refine: bool = False
+    """Whether the simulation's time step is to be as short as the data need."""
     begin: ParametricTwin | None = None
     """Where fits without a beginning of their own begin; None for `start`."""
     step_counts: list[int] = field(default_factory=list)
@@ -221,7 +231,7 @@ class Fitter:
         )
         minimized = functools.partial(
             least_squares,
-            bounds=bounds_of(self.start),
+            bounds=bounds_of(self.start, self.speeds),
             tolerance=tolerance,
             steps=self.steps,
             progress=self.progress,

@@ -29,7 +29,10 @@ from roboopt.sysid._fitter import (
 from roboopt.sysid._forecast import forecasts
 from roboopt.sysid._friction_velocity import (
     MIN_GAIN,
+    SCALES,
+    speeds,
     with_friction_velocity,
+    with_velocities,
     without_velocities,
 )
 from roboopt.sysid._noise import cutoff_frequency, noise_share
@@ -43,6 +46,8 @@ from roboopt.sysid._preparation import (
     steps_as_simulated,
     thinned,
 )
+from roboopt.sysid._refinement import with_time_step
+from roboopt.sysid._sizes import sizes
 from roboopt.sysid._smoothing import (
     MAX_NOISE_RATIO,
     Smoothing,
@@ -61,6 +66,7 @@ CLEAN_TOLERANCE = 1e-10
 MOTION_TOLERANCE = 1e-6  # a move by a standard error changes N samples' loss by 1/N
 BETTER_RATIO = 0.9  # of another fit's forecast error
 WORSE_RATIO = 1.02  # the same, beyond chance
+CHOICE_STEP_S = 5e-4  # to choose scales of friction, small ones of which need it
 
 
 def fit_clean(
@@ -132,19 +138,25 @@ def fit_noisy(
     finest = noise_begins if cutoff is None else max(noise_begins, cutoff)
     own = fitter.start.time_step
     every = max(1, round(own / step))
-    wanted = _without_scales(fitter)
+    wanted, fitter.response = _without_scales(fitter, runs), None
     runs, tests, like_simulated = _timed(fitter, runs, tests, noise_begins)
+    by_motion = fitter.passive and error != "effort"
+    if by_motion and not fitter.commanded:
+        _with_scales(fitter, runs)
     highest = MAX_STEP_RATE / (every * step)  # what long steps can show
     below = min(finest, highest) if every > 1 else finest
     simulated = functools.partial(as_simulated, every=every, instants=fitter.staggered)
-    shown, judging = (
-        simulated(smoothed(part, below, efforts=False), step=own)
-        for part in (runs, tests)
-    )
+
+    def in_steps(step: float) -> list[list[Trajectory]]:
+        seen = (smoothed(part, below, efforts=False) for part in (runs, tests))
+        return [simulated(part, step=step) for part in seen]
+
+    shown, judging = in_steps(own)
     # Efforts held over steps of the twin may be those of a simulation like it.
     alike = like_simulated and abs(own - step) <= ROUNDING * step
     continuous = fitter.commanded or (fitter.passive and not alike)
     fitter.extrapolate = fitter.step_is_free and continuous
+    fitter.refine = fitter.step_is_free and (continuous or not like_simulated)
     moved = shown
     if fitter.commanded:
         whole, edge = every > 1, EDGE_PERIODS / below
@@ -152,8 +164,7 @@ def fit_noisy(
         settings = {"efforts": False, "edge": edge, "positions": whole}
         moved = thinned(smoothed(runs, most, **settings), every)
     elif fitter.extrapolate:
-        moved = simulated(smoothed(runs, below, efforts=False), step=0.0)
-    by_motion = fitter.passive and error != "effort"
+        moved, _ = in_steps(0.0)
     given = cutoff is not None
     if cutoff is None and by_motion:
         cutoff = noise_begins
@@ -176,7 +187,11 @@ def fit_noisy(
     if fitter.start is not start:
         # Scales that explain the efforts, but no motion, hide another error.
         scaled = fitted()
-        errors = [_forecast_error(one.model, shown) for one in (found, scaled)]
+        exact, finer = shown, None
+        if fitter.refine:
+            exact, _ = in_steps(0.0)
+            finer = max(1, round(own / CHOICE_STEP_S))
+        errors = [_forecast_error(one.model, exact, finer) for one in (found, scaled)]
         if errors[1] - errors[0] < np.log(WORSE_RATIO if asked else 1):
             found = scaled
         else:
@@ -188,20 +203,28 @@ def fit_noisy(
         efforts=judge and (judge, made.runs, smoothed(tests, made.cutoff)),
         training=tuple(shown),
         held_out=tuple(judging),
+        in_steps=in_steps,
     )
 
 
-def _without_scales(fitter: Fitter) -> tuple[str, ...]:
+def _without_scales(fitter: Fitter, runs: Sequence[Trajectory]) -> tuple[str, ...]:
     """Return the free scales of friction, which the fit of efforts then asks for."""
     linear = without_velocities(fitter.start)
     if fitter.passive or not efforts_are_linear(linear):
         return ()
-    kept = np.array([name in linear.names for name in fitter.start.names])
-    left_out = np.array(fitter.start.names)[~kept]
-    if fitter.spans is not None:
-        fitter.spans = fitter.spans[kept]
-    fitter.start = linear
-    return tuple(left_out.tolist())
+    left_out = [name for name in fitter.start.names if name not in linear.names]
+    fitter.start, fitter.spans = linear, sizes(linear, runs)
+    return tuple(left_out)
+
+
+def _with_scales(fitter: Fitter, runs: Sequence[Trajectory]) -> None:
+    """Free the velocity scales of friction that is fitted by the motion."""
+    names = [n for joined in fitter.start.names for n in joined.split(" = ")]
+    rubbing = [n.partition("[")[2] for n in names if n.startswith("friction[")]
+    wanted = [f"{SCALES[0]}[{joint}" for joint in rubbing]
+    fitter.start = with_velocities(fitter.start, wanted)
+    fitter.spans = sizes(fitter.start, runs)
+    fitter.speeds = speeds(runs, fitter.start.joints)
 
 
 def _timed(
@@ -346,11 +369,21 @@ def _sparsely(runs: Sequence[Trajectory]) -> int:
     return max(1, sum(run.steps for run in runs) // MAX_CHOICE_SAMPLES)
 
 
-def _forecast_error(model: ParametricTwin, runs: Sequence[Trajectory]) -> float:
-    """Return the mean logarithm of the positions' forecast errors."""
+def _forecast_error(
+    model: ParametricTwin, runs: Sequence[Trajectory], finer: int | None = None
+) -> float:
+    """Return the mean logarithm of the positions' forecast errors.
+
+    With `finer`, of steps that are so many times shorter, and extrapolated.
+    """
     step = runs[0].time_step
+    if finer is not None:
+        model = with_time_step(model, model.time_step / finer)
     after = min(FORECAST_S, 0.5 * step * min(run.steps for run in runs))
-    made = forecasts({"model": model}, runs, (after,), lead=lead_steps(model, step))
+    lead, extrapolate = lead_steps(model, step), finer is not None
+    made = forecasts(
+        {"model": model}, runs, (after,), lead=lead, extrapolate=extrapolate
+    )
     errors = made.rmse["model"][-1, : model.joints]
     score = float(np.mean(np.log(np.maximum(errors, 1e-300))))
     return score if np.isfinite(score) else np.inf

@@ -71,6 +71,7 @@ def forecasts(
     *,
     wraps: tuple[bool, ...] | None = None,
     lead: int = 0,
+    extrapolate: bool = False,
 ) -> Forecasts:
     """Compute the errors of open-loop forecasts of `models` and of constant velocity.
 
@@ -80,6 +81,7 @@ def forecasts(
         times: times [s] after which forecasts are judged, besides a single step.
         wraps: which coordinates are angles modulo 2π; none of them if None.
         lead: steps before each forecast, which feed an actuator's lag or delay.
+        extrapolate: to time steps of no length, as in `PredictionError`.
 
     Raises:
         ValueError: if `recordings` are shorter than the longest of `times`.
@@ -89,7 +91,8 @@ def forecasts(
     cut = sliding_windows(
         recordings, counts[-1], lead=lead, stride=max(1, counts[-1] // OVERLAP)
     )
-    error = PredictionError(horizon=counts[-1], wraps=wraps, lead=lead)
+    settings = {"wraps": wraps, "lead": lead, "extrapolate": extrapolate}
+    error = PredictionError(horizon=counts[-1], **settings)
     joints = cut.observations.shape[-1] // 2
     known = {**models, "constant velocity": ConstantVelocity(joints, step)}
     index = np.array(counts) - 1

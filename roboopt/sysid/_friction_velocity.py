@@ -18,6 +18,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._core import AnyArray
 from roboopt.data import Trajectory
 from roboopt.dynamics import (
     FrictionLaw,
@@ -34,18 +35,17 @@ from roboopt.sysid._condensed import (
     own_shapes,
 )
 from roboopt.sysid._nearest_possible import free_numbers
+from roboopt.sysid._sizes import rms
 
-SHARES = np.geomspace(1e-3, 0.3, 21)  # of the root mean square speed
+BOUND_SHARES = np.array([1e-3, 1.0])  # of the root mean square speed
+SHARES = np.geomspace(1e-3, 0.3, 21)  # of the same
 FINER = np.geomspace(0.75, 1 / 0.75, 21)  # of the best of these
 FAST_SHARES = np.geomspace(0.01, 1.0, 9)  # of the same speed, where Stribeck's ends
 FAST_FINER = np.geomspace(0.7, 1 / 0.7, 9)
 MIN_GAIN = 6.0  # of χ², by which a scale is clearly better
 MIN_SHARE = 0.02  # of the error, likewise where more than noise is left
-FEW_SHARES = np.geomspace(1e-3, 0.1, 8)  # where friction is only judged
-FEW_FAST_SHARES = np.geomspace(0.02, 0.5, 6)
-MIN_FALL = 0.25  # of the error, that friction falling with speed explains
-MIN_EXPLAINED = 1e-6  # of the efforts: less error is rounding
 MIN_SINGULAR = 1e-10  # relative
+LOG_STEP = 0.02  # of scales, by which efforts are differentiated
 SCALES = "friction_velocity", "stribeck_velocity"
 
 
@@ -72,14 +72,14 @@ def with_friction_velocity(
     free, own = free_numbers(model)[0], dry_columns(model)
     asked = np.flatnonzero(free[own[:, 0]]).tolist()
     falls = own.shape[1] > 1 and free[own[:, -1]].any()  # with speed, near rest
-    speed = _speeds(data, joints)
+    speed = speeds([data], joints)[:, None]
     numbers = np.asarray(linear_parameters(model), float)
     slow, fast = SHARES * speed, FAST_SHARES * speed if falls else np.inf * speed
     found = given.copy()
     fine = error.filter is not None
     rounds = (1.0, 0.2, 0.04, None) if falls else (1.0, 0.1, None)
     for finer in rounds if fine else (None,):
-        groups = _groups(slow, fast, own.shape[1])
+        groups = shape_groups(slow, fast, own.shape[1])
         shapes = groups.reshape(joints, -1, 3)
         condensed = Condensed.of(error, model, data, shapes)
         count, best = condensed.instants / oversampling, given.copy()
@@ -114,56 +114,59 @@ def with_friction_velocity(
     return with_names(model, twin), names
 
 
-def falling_friction(
-    error: InverseDynamicsError, model: ParametricTwin, data: Trajectory
-) -> tuple[str, ...]:
-    """Return the joints that Stribeck friction, which is not fitted, would explain.
+def bounded_scales(
+    model: ParametricTwin, lower: np.ndarray, upper: np.ndarray, speeds: AnyArray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return bounds of coordinates in which the scales can be told from others.
 
-    Least squares with it are compared with those of Coulomb friction, asymmetric or
-    not, for several scales of both.
+    Far below a joint's speeds all are alike; beyond them friction is damping.
     """
-    joints, own = model.joints, dry_columns(model)
-    free, numbers = free_numbers(model)[0], np.asarray(linear_parameters(model), float)
-    speed = _speeds(data, joints)
-    slow = np.concatenate([own_shapes(model)[:, :1, 0], FEW_SHARES * speed], 1)
-    fast = FEW_FAST_SHARES * speed
-    pairs = slow.shape[1], fast.shape[1]
-    groups = _groups(slow, fast, 3).reshape(joints, *pairs, 3, 3)
-    kinds = groups[:, :, 0, :2], groups[:, :, :, 2]  # Coulomb's by v_s; Stribeck's
-    shapes = np.concatenate([kind.reshape(joints, -1, 3) for kind in kinds], 1)
-    condensed = Condensed.of(error, model, data, shapes)
-    found, count = [], free.size
-    for joint, name in enumerate(model.robot.joint_names):
-        friction, *others = own[joint]
-        if not free[friction] or (others and free[others[-1]]):
-            continue
-        factor, left = condensed.factors[joint], free.copy()
-        left[own[joint]] = False
-        right = factor[:, -1] - factor[:, :count] @ np.where(free, 0.0, numbers)
-        coulomb, falling = np.split(factor[:, count:-1], [2 * pairs[0]], 1)
-        coulomb = coulomb.reshape(-1, pairs[0], 2)
-        falling = falling.reshape(-1, *pairs)
-        plain, better = [], [np.inf]
-        for number in range(pairs[0]):
-            kept = np.hstack([coulomb[:, number], factor[:, :count][:, left]])
-            plain.append(_least_squares(kept, right)[0])
-            for column in falling[:, number].T:
-                remaining, size = _least_squares(np.column_stack([column, kept]), right)
-                better += [remaining] if size > 0 else []
-        rounding = MIN_EXPLAINED * np.linalg.norm(right)
-        if min(better) < (1 - MIN_FALL) * min(plain) and min(plain) > rounding:
-            found.append(name)
-    return tuple(found)
+    own, joints = np.asarray(model.coordinates), model.robot.joint_names
+    for number, name in enumerate(model.names):
+        kind, _, joint = name.partition(" = ")[0].removesuffix("]").partition("[")
+        if kind in SCALES:
+            ends = np.log(BOUND_SHARES * np.asarray(speeds)[joints.index(joint)])
+            lower[number] = min(own[number], ends[0])
+            upper[number] = max(own[number], ends[1])
+    return lower, upper
 
 
-def _speeds(data: Trajectory, joints: int) -> np.ndarray:
-    """Return the root mean square speed of each joint, (joint, 1), 1 of one at rest."""
-    speed = np.asarray(data.observations)[..., joints : 2 * joints]
-    speed = np.sqrt(np.mean(speed**2, tuple(range(speed.ndim - 1))))
-    return np.where(speed > 0, speed, 1.0)[:, None]
+def with_scale_slopes(
+    error: InverseDynamicsError,
+    before: ParametricTwin,
+    fitted: ParametricTwin,
+    data: Trajectory,
+    names: Sequence[str],
+) -> tuple[Condensed, np.ndarray]:
+    """Return condensed efforts, and their derivatives by the logarithms of scales.
+
+    The latter are (joint, row, scale), of the two of each joint, and 0 but for `names`.
+    """
+    own, joints = own_shapes(fitted), fitted.robot.joint_names
+    moved = np.stack([own] * 4, 1)  # by v_s and v_b, each to both sides
+    for number, side in enumerate((1, -1, 1, -1)):
+        moved[:, number, :, number // 2] *= np.exp(side * LOG_STEP)
+    shapes = moved.reshape(len(joints), -1, 3)
+    condensed = Condensed.of(error, before, data, shapes)
+    count = linear_parameters(before).size
+    columns = condensed.factors[:, :, count:-1]
+    columns = columns.reshape(*columns.shape[:2], 2, 2, own.shape[1])
+    numbers = np.asarray(linear_parameters(fitted))[dry_columns(fitted)]
+    slopes = (columns[:, :, :, 0] - columns[:, :, :, 1]) @ numbers[:, None, :, None]
+    asked = [[f"{kind}[{joint}]" in names for kind in SCALES] for joint in joints]
+    slopes = slopes[..., 0] / (2 * LOG_STEP) * np.array(asked)[:, None]
+    kept = np.delete(condensed.factors, np.s_[count:-1], 2)
+    return Condensed(kept, condensed.instants), slopes
 
 
-def _groups(slow: np.ndarray, fast: np.ndarray, count: int) -> np.ndarray:
+def speeds(runs: Sequence[Trajectory], joints: int) -> np.ndarray:
+    """Return the root mean square speed of each joint, 1 of one at rest."""
+    found = [np.asarray(x.observations)[..., joints : 2 * joints] for x in runs]
+    speed = rms(np.concatenate([x.reshape(-1, joints) for x in found]))
+    return np.where(speed > 0, speed, 1.0)
+
+
+def shape_groups(slow: np.ndarray, fast: np.ndarray, count: int) -> np.ndarray:
     """Return shapes of friction for each pair of scales, (joint, pair, shape, 3)."""
     a, b = (
         x.reshape(len(x), -1)
@@ -236,14 +239,14 @@ def _fits(
     left = factor[:, :count][:, others]
     further = np.arange(count, factor.shape[1] - 1).reshape(-1, dry.size)
     found = [
-        _least_squares(np.hstack([factor[:, columns[free[dry]]], left]), right)
+        least_squares_error(np.hstack([factor[:, columns[free[dry]]], left]), right)
         for columns in (dry, *further)
     ]
     errors, slopes = np.array(found).T
     return errors, slopes
 
 
-def _least_squares(matrix: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+def least_squares_error(matrix: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     """Return the error of least squares with columns of unit length, and a number.
 
     The number is that of the first column.

@@ -45,7 +45,7 @@ from roboopt.sysid._recordings import (
     simulated_step,
     split,
 )
-from roboopt.sysid._refinement import finer_step, with_time_step
+from roboopt.sysid._refinement import finer_step, in_steps, with_time_step
 from roboopt.sysid._result import BOTH, FITTED, TESTED, IdentifyResult, Source
 from roboopt.sysid._robot import FREE, KnownRobot, known_scene
 from roboopt.sysid._sizes import judged_by_size, sizes
@@ -252,7 +252,7 @@ def identify(
     say("fitting", progress)
     with shielded():
         found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
-        for _ in range(MAX_REFINEMENTS if fitter.extrapolate else 0):
+        for _ in range(MAX_REFINEMENTS if fitter.refine else 0):
             # A clean recording is fitted from sample to sample.
             if interrupted or found.cutoff is None:
                 break
@@ -263,9 +263,13 @@ def identify(
                 f"time step: {1000 * step:.3g} ms, for the accuracy of the data",
                 progress,
             )
-            fitter.start = start = with_time_step(start, step)
-            fitter.begin = with_time_step(found.model, step)
+            start = with_time_step(start, step)
             twin = start.inner
+            if set(found.parts) == {"effort"}:
+                found = in_steps(found, step)
+                fitter.start = with_time_step(fitter.start, step)
+                continue
+            fitter.start, fitter.begin = start, with_time_step(found.model, step)
             found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
         true_values = None
         if truth is not None:
@@ -303,7 +307,13 @@ def identify(
         if found.efforts is not None:
             error_of, seen, unseen = found.efforts
             efforts = effort_errors(
-                error_of, fitter.start, found.model, seen, unseen, found.cutoff
+                error_of,
+                fitter.start,
+                found.model,
+                seen,
+                unseen,
+                found.cutoff,
+                found.velocities,
             )
             base = efforts.base
         report, explained = found.identifiability(), fitter.explained(found.model)

@@ -4,8 +4,13 @@ Halving a step changes extrapolated residuals by δr, three quarters of the inte
 error, which is of second order. The estimates follow its projection P δr on the columns
 of the Jacobian: with the residuals' standard deviation s they are off by ‖4/3 P δr‖ / s
 of their standard errors, and a step shorter by the root of it hides that.
+
+Where the efforts were fitted, the forecasts are to be free of that error. Friction that
+changes its sign within a step leaves one of first order: twice the change by half a
+step, against what a step of no length would leave.
 """
 
+import dataclasses
 import math
 
 import equinox as eqx
@@ -13,17 +18,61 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._core import Frozen
+from roboopt._programs import called
+from roboopt.data import sliding_windows
 from roboopt.dynamics import ParametricTwin, Twin
+from roboopt.objectives import PredictionError
 from roboopt.optimize import Fit
 from roboopt.sysid._fitter import Estimate
+from roboopt.sysid._sizes import rms
 
 MAX_BIAS = 0.5  # of a standard error
+MAX_SHARE = 0.5  # of the error of forecasts
+FORECAST_S = 0.2
 MIN_STEP_S = 1e-4
 RANK_TOLERANCE = 1e-6  # of the largest singular value
 
 
 def finer_step(found: Estimate) -> float:
-    """Return the time step [s] that a fit of extrapolated motion needs."""
+    """Return the time step [s] that a fit of noisy recordings needs."""
+    motion = found.parts.get("motion")
+    if motion is not None and motion.extrapolate:
+        parts = math.sqrt(_bias(found) / MAX_BIAS)
+    else:
+        parts = _forecast_share(found) / MAX_SHARE
+    step = found.model.time_step
+    most = max(1, math.floor(step / MIN_STEP_S + 1e-6))
+    parts = math.ceil(parts) if math.isfinite(parts) else 1
+    return step / min(max(parts, 1), most)
+
+
+def in_steps(found: Estimate, time_step: float) -> Estimate:
+    """Return a fit of efforts, which do not depend on the steps [s], in others."""
+    assert found.in_steps is not None
+    training, held_out = map(tuple, found.in_steps(time_step))
+    model = with_time_step(found.model, time_step)
+    result = dataclasses.replace(found.result, model=model)
+    return dataclasses.replace(
+        found, result=result, training=training, held_out=held_out
+    )
+
+
+def _forecast_share(found: Estimate) -> float:
+    """Return the integrator's error in forecasts of positions over all other error."""
+    runs, model = found.training, found.model
+    step, joints = runs[0].time_step, model.joints
+    shortest = min(run.steps for run in runs)
+    horizon = max(1, min(round(FORECAST_S / step), shortest // 2))
+    data = sliding_windows(runs, horizon, stride=horizon)
+    error = PredictionError(horizon=horizon)
+    models = model, with_time_step(model, model.time_step / 2)
+    whole, half = (np.asarray(called(error.errors, m, data)) for m in models)
+    change, left = (rms(x[..., :joints]) for x in (whole - half, 2 * half - whole))
+    return 2 * float(np.max(change / np.maximum(left, 1e-300)))
+
+
+def _bias(found: Estimate) -> float:
+    """Return the integrator's error in estimates from motion, over standard errors."""
     objective, data, model = found.parts["motion"], found.data["motion"], found.model
     fit = Fit.of(objective, model, data)
     residuals, slopes = map(np.asarray, fit.jacobian(jnp.asarray(fit.start())))
@@ -35,10 +84,7 @@ def finer_step(found: Estimate) -> float:
     seen = left[:, singular > RANK_TOLERANCE * singular.max(initial=1e-300)]
     counted = np.count_nonzero(residuals)
     noise = np.linalg.norm(residuals) / math.sqrt(max(counted - seen.shape[1], 1))
-    bias = 4 / 3 * np.linalg.norm(seen.T @ change) / max(noise, 1e-300)
-    most = max(1, math.floor(model.time_step / MIN_STEP_S + 1e-6))
-    parts = math.ceil(math.sqrt(bias / MAX_BIAS)) if math.isfinite(bias) else 1
-    return model.time_step / min(max(parts, 1), most)
+    return float(4 / 3 * np.linalg.norm(seen.T @ change) / max(noise, 1e-300))
 
 
 def with_time_step(model: ParametricTwin, time_step: float) -> ParametricTwin:

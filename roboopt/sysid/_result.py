@@ -290,6 +290,12 @@ class IdentifyResult(VerbResult):
                 "near rest, as that of the fit does not: `free` stribeck_friction and "
                 "stribeck_velocity, too."
             )
+        if self.efforts is not None and self.efforts.asymmetric:
+            said.append(
+                f"The effort_offset of {', '.join(self.efforts.asymmetric)} may be "
+                "friction that depends on the direction, which explains the efforts as "
+                "well: for that, `free` friction_asymmetry instead of effort_offset."
+            )
         warnings = grouped(self.findings)
         said += [f"Warning, {finding}" for finding in warnings[:MAX_WARNINGS]]
         if (more := len(warnings) - MAX_WARNINGS) > 0:

@@ -286,6 +286,14 @@ def test_derivatives_that_are_not_finite_are_named():
         least_squares(objective, start, NOTHING)
 
 
+def test_derivatives_that_stop_being_finite_end_the_fit_where_it_is():
+    objective = Residuals(lambda m, batch: jnp.append(jnp.sqrt(jnp.maximum(m, 0)), 0.1))
+    with pytest.warns(UserWarning, match=r"not finite where the fit has come to"):
+        result = least_squares(objective, jnp.array([1.0]), NOTHING)
+    assert result.steps == 1 and float(result.model[0]) <= 0
+    assert result.loss == pytest.approx(0.1**2 / 4)
+
+
 def test_residuals_that_are_not_finite_are_refused():
     objective = Residuals(lambda m, batch: m / batch)
     with pytest.raises(ValueError, match="finite residuals and derivatives"):

@@ -49,7 +49,7 @@ def test_only_ratios_to_the_mass_are_known(urdf):
     assert made.error == "motion"
     # No effort is there to be met.
     assert made.efforts is None and "met to" not in str(made)
-    mass, damping, friction = made.parameters
+    mass, damping, friction, _ = made.parameters  # the last: friction_velocity
     assert "identified" not in (mass.verdict, damping.verdict, friction.verdict)
     assert damping.estimate / mass.estimate == pytest.approx(0.03, rel=0.1)
     said = " ".join(str(made).split())

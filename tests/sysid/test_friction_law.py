@@ -61,6 +61,12 @@ def test_stribeck_friction_and_asymmetry_are_inside_their_intervals(urdf, scale)
         assert abs(report.values[number] - true) < 2 * half
     assert result.before.names == result.model.names
     assert result.efforts.unconstrained is not None
+    # Least squares count the uncertainty of the velocity scales, as the intervals do.
+    for one in result.efforts.base:
+        if one.name in report.names:
+            number = report.names.index(one.name)
+            half = (report.upper[number] - report.lower[number]) / 2
+            assert 0.7 * half < one.combination.half_width < 1.01 * half
     assert "falls with speed" not in str(result.summary())
 
 
@@ -68,9 +74,12 @@ def test_stribeck_friction_and_asymmetry_are_inside_their_intervals(urdf, scale)
 @pytest.mark.parametrize("stribeck", [3.0, 0.0])
 def test_friction_that_falls_with_speed_is_said(urdf, stribeck):
     runs = [logged(0, stribeck), logged(1, stribeck)]
-    result = ro.identify(urdf, runs, free=["mass", "damping", "friction"])
+    free = ["mass", "damping", "friction", "effort_offset"]
+    result = ro.identify(urdf, runs, free=free)
     said = " ".join(str(result.summary()).split())
     assert ("The friction of rail falls with speed" in said) == (stribeck > 0)
+    if not stribeck:
+        assert "The effort_offset of rail may be friction that depends" in said
 
 
 @pytest.mark.parametrize("implicit", [False, True])
