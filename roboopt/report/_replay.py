@@ -110,8 +110,11 @@ class Replay:
         hidden = " hidden" * (data["starts"] == 1)
         caption = f"<figcaption>{marked(self.caption)}</figcaption>"
         return (
-            '<figure class="replay"><canvas tabindex="0" role="img" aria-label="The '
-            'robot in 3D. Arrow keys turn the view."></canvas><div class="bar">'
+            '<figure class="replay"><noscript><p>The replay needs JavaScript, which '
+            "is off in this browser.</p><style>canvas, .bar { display: none }</style>"
+            "</noscript>"
+            '<canvas tabindex="0" role="img" aria-label="The robot in 3D. Arrow keys '
+            'turn the view."></canvas><div class="bar">'
             '<button type="button">Play</button><input class="time" type="range" '
             f'aria-label="time" min="0" max="{data["duration"]}" step="any" value="0">'
             f'<output></output>{keys}<select aria-label="start"{hidden}>{options}'

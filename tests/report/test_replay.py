@@ -276,6 +276,11 @@ def test_each_click_stops_or_starts_what_the_video_moves(browser, page_path, tmp
         assert moved()[1] == 0
 
 
+def test_without_javascript_there_is_a_sentence(page_path):
+    (said,) = re.findall("<noscript>(.*)</noscript>", page_path[0].read_text("utf-8"))
+    assert "needs JavaScript" in said and "canvas, .bar { display: none }" in said
+
+
 @needs_chromium
 def test_without_webgl_there_is_a_sentence(browser, page_path):
     page = browser.new_page()
