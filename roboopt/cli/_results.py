@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import FunctionType
@@ -91,12 +92,13 @@ def write_report(result: Any, path: Path, command: Any, *, video: bool) -> None:
 
     said, sections = result.summary(), []
     for section in result.sections(video=video):
-        blocks = [
-            report.Notes(named(block.paragraphs))
-            if isinstance(block, report.Notes)
-            else block
-            for block in section.blocks
-        ]
+        blocks = []
+        for block in section.blocks:
+            if isinstance(block, report.Notes):
+                block = report.Notes(named(block.paragraphs))
+            elif isinstance(block, report.Replay):
+                block = replace(block, caption=flags_named(block.caption, command))
+            blocks.append(block)
         sections.append(report.Section(section.title, blocks))
     verdict = named(said.sentences)
     report.write_report(path, title=said.title, verdict=verdict, sections=sections)

@@ -42,7 +42,7 @@ from roboopt.rollouts import (
     signals,
     time_limit,
 )
-from roboopt.view import Watch, env_scene, scene_or_none
+from roboopt.view import WATCHED, Watch, env_scene, scene_or_none
 
 MAX_TRAINING_EPISODES = 50  # whose errors are told beside those held out
 CHOICE_EPISODES = 20  # by which policies that predict well are told apart
@@ -206,7 +206,7 @@ def clone(
             max_steps = MAX_EPISODE_STEPS
         if watch is not None and (world is None or env_scene(world) is None):
             raise RobooptError(
-                f"`watch` must be left out without an `env` with a robot, got {env}."
+                f"`watch` needs an `env` with a robot, got {env}. {WATCHED}"
             )
         data = DemonstrationSet.load(
             demonstrations,

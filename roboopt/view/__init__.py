@@ -7,4 +7,5 @@ from roboopt.view._scene import scene_or_none as scene_or_none
 from roboopt.view._triangles import Triangles as Triangles
 from roboopt.view._triangles import triangles as triangles
 from roboopt.view._viewer import Viewer as Viewer
+from roboopt.view._watch import WATCHED as WATCHED
 from roboopt.view._watch import Watch as Watch

@@ -21,6 +21,10 @@ from roboopt.view._viewer import PORT, Viewer
 MAX_SHARE = 0.05  # of the time, which the motions may take
 MAX_POINTS = 500  # of a learning curve
 HIDDEN = (*NOTES, "timesteps", "episodes")  # of what a log is told
+WATCHED = (
+    "Environments of roboopt have one; one of your own has it with an attribute `urdf` "
+    "and a twin in JAX."
+)
 COLORS = {"before": "#d9772b", "after": "#2f80c9"}
 
 
@@ -73,7 +77,7 @@ class Watch:
         if scene is None:
             raise RobooptError(
                 "`watch` must be left out for an environment without a robot of "
-                f"roboopt, got {env}."
+                f"roboopt, got {env}. {WATCHED}"
             )
         self._rollout = twin_rollout(env, joint_limits=True).require()
         self._from = jnp.asarray(starts)[: self.starts]

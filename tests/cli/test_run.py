@@ -14,15 +14,25 @@ from typing import ClassVar
 import jax
 import numpy as np
 import pytest
+from shown_robots import motion, scara
 
 from roboopt import RobooptError
 from roboopt.cli import main
 from roboopt.cli._flags import Output, flag, name_flag
 from roboopt.cli._main import COMMANDS
-from roboopt.cli._results import command_of
+from roboopt.cli._results import command_of, write_report
 from roboopt.cli._run import run
 from roboopt.cli.identify import Identify
-from roboopt.report import Figure, Notes, Section, Summary, VerbResult, curves
+from roboopt.report import (
+    Figure,
+    Notes,
+    Replay,
+    Section,
+    Summary,
+    VerbResult,
+    curves,
+)
+from roboopt.view import RobotMotions, Scene
 
 
 @dataclass(frozen=True, repr=False)
@@ -468,6 +478,17 @@ def test_reports_name_the_options_of_the_command(fake, tmp_path, capsys):
     # Python has arguments.
     Advising().report(tmp_path / "own.html")
     assert "More <code>seconds</code> lower" in (tmp_path / "own.html").read_text()
+
+
+def test_captions_of_replays_name_the_options_of_the_command(tmp_path):
+    motions = RobotMotions(Scene.of_urdf(scara(tmp_path)), {"after": [motion(4, 9)]}, 1)
+    replay = Replay(motions, "Name the folders by `packages`.")
+    result = Advising()
+    result.sections = lambda *, video=True: [Section("Replay", [replay])]
+    write_report(result, tmp_path / "page.html", Identify, video=False)
+    assert 'folders by <code><span class="flag">--package</span></code>.' in (
+        tmp_path / "page.html"
+    ).read_text("utf-8")
 
 
 def test_a_report_that_is_written_later_knows_the_command(tmp_path):

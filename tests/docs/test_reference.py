@@ -53,7 +53,7 @@ INTERNAL = {
         ROBOTS TASKS run_name
     """,
     "roboopt.view": """
-        env_scene scene_or_none triangles
+        WATCHED env_scene scene_or_none triangles
     """,
     "roboopt.report": """
         BEFORE_AFTER COLORS FIGURE_FORMATS GRAY INK PANEL_SIZE TOLERANCE change
