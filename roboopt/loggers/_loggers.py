@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import json
 import math
+import re
 import socket
 import time
 import warnings
@@ -154,17 +155,25 @@ class TensorBoard(Logger):
 
 
 class JSONLines(Logger):
-    """A text file with one JSON object a step: {"step": 0, "loss": 1.5, …}."""
+    """A text file with one JSON object a step: {"step": 0, "loss": 1.5, …}.
+
+    Lines of the second run in a file, and of later ones, begin with its number:
+    {"run": 2, "step": 0, …}.
+    """
 
     def __init__(self, path: str | PathLike, every: int = 1):
-        """Append to the file at `path`.
+        """Append a run to the file at `path`, whose folder is made if need be.
 
         Raises:
             RobooptError: if `every` is below 1, or the file cannot be written.
         """
         super().__init__(every)
-        self.target = path
+        self.target, self.run = path, 1
         try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            if Path(path).is_file() and (text := Path(path).read_bytes()):
+                known = re.findall(rb'^{"run": (\d+)', text, re.MULTILINE)
+                self.run = max(map(int, known), default=1) + 1
             # A line is there as soon as it is written, to be watched.
             self._file = open(path, "a", 1, encoding="utf-8")  # noqa: SIM115
         except OSError as error:
@@ -172,13 +181,16 @@ class JSONLines(Logger):
 
     @classmethod
     def for_run(cls, folder: Path) -> "JSONLines":
-        """Append to log.jsonl."""
-        return cls(folder / "log.jsonl")
+        """Append to log.jsonl, where a resumed run goes on."""
+        made = cls(folder / "log.jsonl")
+        made.run = 1
+        return made
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Add a line; numbers that are not finite become null, as JSON has none."""
         numbers = {n: x if math.isfinite(x) else None for n, x in metrics.items()}
-        self._file.write(json.dumps({"step": step, **numbers}) + "\n")
+        run = {"run": self.run} if self.run > 1 else {}
+        self._file.write(json.dumps({**run, "step": step, **numbers}) + "\n")
 
     def close(self) -> None:
         """Write what is left."""

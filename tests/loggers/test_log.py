@@ -193,9 +193,25 @@ def test_lines_are_there_as_they_are_told(tmp_path):
     log.close()
     assert path.read_text().splitlines()[1] == '{"step": 1, "loss": null}'
     with pytest.raises(ro.RobooptError, match="`path` cannot be written"):
-        JSONLines(tmp_path / "no" / "folder")
+        JSONLines(path / "below")
     with pytest.raises(ro.RobooptError, match="`every` must be at least 1"):
         JSONLines(path, every=0)
+
+
+def test_runs_in_one_file_are_told_apart(tmp_path):
+    path = tmp_path / "of" / "runs" / "log.jsonl"
+    for loss in (1.0, 2.0, 3.0):
+        with JSONLines(path) as log:
+            log(0, {"loss": loss})
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"step": 0, "loss": 1.0},
+        {"run": 2, "step": 0, "loss": 2.0},
+        {"run": 3, "step": 0, "loss": 3.0},
+    ]
+    # A run that is resumed in its folder is the same run.
+    with JSONLines.for_run(path.parent) as log:
+        log(1, {"loss": 4.0})
+    assert path.read_text().endswith('\n{"step": 1, "loss": 4.0}\n')
 
 
 @contextlib.contextmanager
