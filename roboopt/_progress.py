@@ -33,21 +33,28 @@ class Lines:
 
     def __init__(self, text: str):
         """Print the first text."""
-        self._text, self._shown = text, text
+        self._text, self._done, self._shown = text, None, (text, None)
         say(text)
         self._last = time.monotonic()
 
-    def show(self, text: str) -> None:
-        """Print a text if it is time."""
-        self._text = text
+    def show(self, text: str, done: int | None = None) -> None:
+        """Print a text if it is time.
+
+        Args:
+            text: the latest.
+            done: how much is done, where texts of one amount are printed once.
+        """
+        self._text, self._done = text, done
         if time.monotonic() - self._last >= LINE_PERIOD_S:
             self.flush()
 
     def flush(self) -> None:
-        """Print the latest text unless it has been printed."""
-        if self._text != self._shown:
+        """Print the latest text unless it, or one of its amount, has been printed."""
+        text, done = self._shown
+        if self._text != text and (done is None or self._done != done):
             say(self._text)
-        self._shown, self._last = self._text, time.monotonic()
+            self._shown = self._text, self._done
+        self._last = time.monotonic()
 
 
 @contextlib.contextmanager
@@ -64,7 +71,7 @@ def progress_line(total: int | None, shown: bool) -> Iterator[Callable]:
     console = rich_console()
     if console is None:
         lines = Lines("compiling")
-        yield lambda completed, text: lines.show(text)
+        yield lambda completed, text: lines.show(text, completed)
         lines.flush()
         return
     from rich import progress

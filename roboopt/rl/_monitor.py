@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt._progress import counted
 from roboopt.optimize import Log
 from roboopt.rl._policies import acting_policy
 from roboopt.rl._returns import Returns, rows_of
@@ -19,6 +20,7 @@ from roboopt.view import Watch
 
 MIN_EPISODES = 20  # before their mean return can reach a target
 LOG_PERIOD_S = 5.0
+MIN_UNUSED = 0.1  # of the budget, which is said
 
 
 class LearningStatus(NamedTuple):
@@ -154,7 +156,19 @@ class Monitor:
         elif self.ended == "timesteps" and reason == "callback":
             taken, budget, reason = self.timesteps, self._run.timesteps, "timesteps"
             message = f"{taken} timesteps taken, of a budget of {budget}"
+        elif reason == "steps":
+            message += self._unused()
         return reason, message + self._resumed
+
+    def _unused(self) -> str:
+        """Say why a good part of the budget is left: blocks of samples are whole."""
+        block, budget = getattr(self._run.progress, "samples", 0), self._run.timesteps
+        if not block or not budget or block > budget:
+            return ""
+        if budget % block < MIN_UNUSED * budget:
+            return ""
+        blocks = counted(budget // block, "block")
+        return f", as the budget of {budget} timesteps holds {blocks} of {block}"
 
 
 def _described(status: LearningStatus, total: int | None) -> str:

@@ -70,6 +70,7 @@ def test_progress_without_a_terminal_is_lines(capsys, monkeypatch, forced):
     with progress_line(3, True) as show:
         show(1, "step 1")
         show(2, "step 2")
+        show(2, "step 2, slower")
     with progress_bar("testing", 2) as advance:
         advance()
         advance()

@@ -355,6 +355,14 @@ def test_a_budget_is_kept_and_every_step_is_counted(algorithm, per_step):
     assert 2 * per_step + 80 > learned.timesteps
 
 
+@pytest.mark.parametrize("timesteps, said", [(390, True), (410, False)])
+def test_a_budget_that_blocks_leave_unused_is_said(timesteps, said):
+    settings: Any = {"algorithm": PPO(steps=100, epochs=1), "max_steps": 20, **SMALL}
+    learned = ro.reinforce(Walk, timesteps=timesteps, envs=2, episodes=0, **settings)
+    assert learned.timesteps == timesteps // 200 * 200
+    assert ("budget of 390 timesteps holds 1 block of 200" in learned.message) == said
+
+
 @pytest.mark.parametrize("gradient", ["likelihood", "zeroth-order"])
 def test_episodes_that_end_early_count_by_their_lengths(gradient):
     weak = ro.policies.LinearFeedback(np.array([[1.0]]))
