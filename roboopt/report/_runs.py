@@ -7,6 +7,7 @@ loaded that could run code, and no environment is made.
 import csv
 import json
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -28,6 +29,8 @@ SETTINGS, INDEX = "settings.json", "index.html"
 HISTORY, RETURNS = "history.csv", "returns.csv"
 HISTORIES = {HISTORY: "gradient step", RETURNS: "environment step"}
 """Files of curves, and what their first column counts."""
+LEARNING = "tune", "clone", "reinforce"
+"""Commands whose runs have a history."""
 HIDDEN = {*NOTES, "seconds", "step", "timestep"}
 DRAWN = "return", "loss"
 """Curves that are drawn of single runs, too, and before others."""
@@ -145,6 +148,25 @@ class RunComparison(Reported):
     """Runs side by side: metrics, settings that differ, and curves."""
 
     runs: tuple[Run, ...]
+    broken: tuple[str, ...] = ()
+    """Folders of runs that were left out."""
+
+    @classmethod
+    def read(cls, runs: Mapping[str, str | PathLike]) -> "RunComparison":
+        """Read runs by name, without broken ones where two or more others remain."""
+        found, faults = [], {}
+        for name, path in runs.items():
+            try:
+                run = Run.read(path, name)
+                run.curves()
+                found.append(run)
+            except RobooptError as error:
+                faults[str(path)] = error
+        if faults and len(found) < 2:
+            raise next(iter(faults.values()))
+        for path, error in faults.items():
+            warnings.warn(f"{path} is left out: {error}", stacklevel=3)
+        return cls(tuple(found), tuple(faults))
 
     def metrics(self) -> dict[str, dict[str, float]]:
         """Return each metric by its name and the run's name, as pandas takes it."""
@@ -195,6 +217,13 @@ class RunComparison(Reported):
             said.append(
                 f"There is no record of the settings of {', '.join(bare)}, as of what "
                 "is saved from Python."
+            )
+        learned = [run for run in self.runs if run.settings.get(COMMAND) in LEARNING]
+        if bare := [x.name for x in learned if not (x.folder / HISTORY).is_file()]:
+            said.append(f"There is no {HISTORY} of {', '.join(bare)}.")
+        if self.broken:
+            said.append(
+                f"Left out, since their files are broken: {', '.join(self.broken)}."
             )
         count = len(self.runs)
         if count == 1:
@@ -279,12 +308,16 @@ def compare(
             that `runs` and `runs/*` are its runs.
 
     Raises:
-        RobooptError: if there is none, or a folder holds no run.
+        RobooptError: if there is none, or a folder holds no run, or something else, and
+            fewer than two others remain.
+
+    Warns:
+        UserWarning: of each such folder where two or more others are compared.
     """
     if isinstance(runs, str | PathLike) or not runs:
         raise RobooptError(f"`runs` must be folders of runs, got {runs!r}.")
     if isinstance(runs, Mapping):
-        return RunComparison(tuple(Run.read(path, name) for name, path in runs.items()))
+        return RunComparison.read(runs)
     runs = [run for path in runs for run in _runs_of(Path(path))]
     if not runs:
         raise RobooptError(f"`runs` must be folders of runs, got no more than {INDEX}.")
@@ -298,7 +331,7 @@ def compare(
         names = [str(path) for path in runs]
     if len(set(names)) < len(names):
         raise RobooptError(f"`runs` must be different folders, got {', '.join(names)}.")
-    return RunComparison(tuple(map(Run.read, runs, names)))
+    return RunComparison.read(dict(zip(names, runs, strict=True)))
 
 
 def _runs_of(path: Path) -> list[Path]:

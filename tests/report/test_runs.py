@@ -19,6 +19,8 @@ from roboopt.report import (
     write_report,
 )
 
+HISTORY = "history.csv"
+
 
 class Swing(VerbResult):
     """A result with metrics, and the history of a descent."""
@@ -277,6 +279,22 @@ def test_a_broken_file_is_named(runs, file, text, tmp_path):
     (runs / "one" / file).write_text(text)
     with pytest.raises(RobooptError, match="`runs` must be.*one"):
         compare([runs / "one", runs / "two"]).report(tmp_path / "page.html")
+
+
+@pytest.mark.parametrize("file", ["settings.json", "history.csv"])
+def test_a_broken_run_is_left_out_of_three(runs, file):
+    Swing({"success [%]": 1.0}).save(runs / "three")
+    (runs / "three" / file).write_text("step,loss\n0,one\n")
+    with pytest.warns(UserWarning, match=f"three is left out: .*{file}"):
+        found = compare([runs])
+    assert [run.name for run in found.runs] == ["one", "two"]
+    assert str(runs / "three") in found.summary().sentences[-1]
+
+
+def test_a_run_without_a_history_is_said(runs):
+    assert HISTORY not in " ".join(compare([runs]).summary().sentences)
+    (runs / "one" / HISTORY).unlink()
+    assert "There is no history.csv of one." in compare([runs]).summary().sentences
 
 
 def test_what_is_no_run_is_refused(tmp_path):
