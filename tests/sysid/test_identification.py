@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -258,8 +259,9 @@ def test_windows_overlap_as_little_as_can_be():
     ],
 )
 def test_bad_arguments_are_refused(clean, options, match):
+    given: dict[str, Any] = {"free": FREE, **options}
     with pytest.raises(ValueError, match=match):
-        ro.identify(believed(), [clean], **{"free": FREE, **options})
+        ro.identify(believed(), [clean], **given)
 
 
 @pytest.mark.parametrize(

@@ -298,7 +298,8 @@ def test_a_model_of_another_kind_is_refused(tmp_path):
     ],
 )
 def test_every_robot_and_task_goes_through(arguments, tmp_path):
-    found: Any = tune(**arguments, **{**TINY, "duration": 0.4})
+    given: dict[str, Any] = {**TINY, "duration": 0.4}
+    found: Any = tune(**arguments, **given)
     found.report(tmp_path / "report.html")
     assert "Video" in (tmp_path / "report.html").read_text("utf-8")
     check_page(tmp_path / "report.html")
