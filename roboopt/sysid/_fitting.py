@@ -192,7 +192,7 @@ def fit_noisy(
             exact, _ = in_steps(0.0)
             finer = max(1, round(own / CHOICE_STEP_S))
         errors = [_forecast_error(one.model, exact, finer) for one in (found, scaled)]
-        if errors[1] - errors[0] < np.log(WORSE_RATIO if asked else 1):
+        if errors[1] - errors[0] < np.log(WORSE_RATIO if asked else BETTER_RATIO):
             found = scaled
         else:
             fitter.start, asked = start, ()
