@@ -40,6 +40,8 @@ class EffortErrors:
     """Joints whose friction falls with speed near rest, as that of the fit does not."""
     asymmetric: tuple[str, ...] = ()
     """Joints whose offset asymmetric friction explains as well."""
+    excess: Float[np.ndarray, " joint"] | None = None
+    """What least squares leave over the noise, where that is too much to be noise."""
 
     def share(self, errors: Float[np.ndarray, " joint"]) -> float:
         """Return the errors' root mean square over all joints, each over its effort."""

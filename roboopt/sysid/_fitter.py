@@ -2,8 +2,7 @@
 
 A first fit tells the noise of each joint. The weights of the second are one over the
 residuals' standard deviations in the first, as in weighted least squares (Gautier and
-Khalil, 1992); a wide prior around the robot as given holds what the data do not
-determine.
+Khalil, 1992); a wide prior around the robot as given holds what they do not tell.
 """
 
 import dataclasses
@@ -68,6 +67,7 @@ class Estimate:
     efforts: tuple[InverseDynamicsError, Sequence, Sequence] | None = None
     """What efforts are judged by: their error, and the recordings of the fit and those
     held out. None for robots with passive joints."""
+    excess: np.ndarray | None = None  # as in `Smoothing`
 
     @property
     def model(self) -> ParametricTwin:

@@ -200,6 +200,7 @@ def fit_noisy(
     return dataclasses.replace(
         found,
         velocities=(*asked, *wanted),
+        excess=made.excess,
         efforts=judge and (judge, made.runs, smoothed(tests, made.cutoff)),
         training=tuple(shown),
         held_out=tuple(judging),

@@ -86,10 +86,11 @@ def with_friction_velocity(
         for joint in asked:
             factor = condensed.factors[joint]
             errors, slopes = _fits(factor, numbers, free, own[joint])
-            errors = np.where(slopes > 0, np.maximum(errors, 1e-300), np.inf)
-            number = int(np.argmin(errors[1:]))
+            own_error, *errors = np.maximum(errors, 1e-300)
+            errors = np.where(slopes[1:] > 0, errors, np.inf)
+            number = int(np.argmin(errors))
             best[joint] = groups[joint, number]
-            gain = np.log(errors[0] / errors[number + 1])
+            gain = np.log(own_error / errors[number])
             least = MIN_GAIN / (2 * count) if fine else -np.log(1 - MIN_SHARE)
             found[joint] = best[joint] if gain > least else given[joint]
         if finer is not None:

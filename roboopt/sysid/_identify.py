@@ -315,6 +315,7 @@ def identify(
                 found.cutoff,
                 found.velocities,
             )
+            efforts = dataclasses.replace(efforts, excess=found.excess)
             base = efforts.base
         report, explained = found.identifiability(), fitter.explained(found.model)
         report = judged_by_size(no_narrower(report, base), found.judged, runs)

@@ -50,11 +50,13 @@ from roboopt.sysid._tables import (
     base_table,
     combination_table,
     comparison,
-    effort_sentence,
+    effort_sentences,
     effort_table,
     forecast_table,
     friction_sentences,
     known_first,
+    missing_sentences,
+    speeds_up,
     worse_forecasts,
     write_base_parameters,
     write_combinations,
@@ -241,12 +243,12 @@ class IdentifyResult(VerbResult):
         return Summary(f"Identification of {self.name}", tables, self._sentences())
 
     def _sentences(self) -> list[str]:
-        rows = self.parameters
+        rows, made, joints = self.parameters, self.efforts, self.model.robot.joint_names
         count = sum(row.identified for row in rows)
         within = sum(row.conclusion() == ZERO_WITHIN for row in rows)
         others = Counter(row.verdict for row in rows if not row.identified)
         said = [
-            *([] if self.efforts is None else [effort_sentence(self.efforts)]),
+            *([] if made is None else effort_sentences(made, joints)),
             self._forecast_sentence(),
             *(
                 []
@@ -282,20 +284,11 @@ class IdentifyResult(VerbResult):
             )
         runs = *self.training, *self.held_out
         said += free_swing_sentences(self.model, runs, self._combinations)
-        said += friction_doubts(rows)
-        said += friction_sentences(self.before.robot, self.model.robot, rows)
-        if self.efforts is not None and self.efforts.falling:
-            said.append(
-                f"The friction of {', '.join(self.efforts.falling)} falls with speed "
-                "near rest, as that of the fit does not: `free` stribeck_friction and "
-                "stribeck_velocity, too."
-            )
-        if self.efforts is not None and self.efforts.asymmetric:
-            said.append(
-                f"The effort_offset of {', '.join(self.efforts.asymmetric)} may be "
-                "friction that depends on the direction, which explains the efforts as "
-                "well: for that, `free` friction_asymmetry instead of effort_offset."
-            )
+        if made is None or not any(speeds_up(made.base, joint) for joint in joints):
+            said += friction_doubts(rows)
+        robots = self.before.robot, self.model.robot
+        said += friction_sentences(*robots, rows, self.cutoff)
+        said += [] if made is None else missing_sentences(made)
         warnings = grouped(self.findings)
         said += [f"Warning, {finding}" for finding in warnings[:MAX_WARNINGS]]
         if (more := len(warnings) - MAX_WARNINGS) > 0:

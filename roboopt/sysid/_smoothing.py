@@ -49,6 +49,8 @@ class Smoothing:
     """The robot with the velocity scales of friction that the recordings then show."""
     asked: tuple[str, ...] = ()
     """The names of these scales."""
+    excess: Float[np.ndarray, " joint"] | None = None
+    """What least squares leave over the noise, where that is too much to be noise."""
 
     @property
     def oversampling(self) -> float:
@@ -76,7 +78,9 @@ def smoothing(
     chosen, least = plain, np.inf
     for tried in halved(cutoff) if lower else [cutoff]:
         filtered, bias = _filtered(fitter, runs, _plain(runs, tried))
-        if filtered is None:
+        if filtered.response is None:
+            if chosen is plain:
+                chosen = dataclasses.replace(plain, excess=filtered.excess)
             break
         if bias < least:
             chosen, least = filtered, bias
@@ -122,15 +126,15 @@ def _plain(runs: Sequence[Trajectory], cutoff: float) -> Smoothing:
 
 def _filtered(
     fitter: Fitter, runs: Sequence[Trajectory], plain: Smoothing
-) -> tuple[Smoothing | None, float]:
+) -> tuple[Smoothing, float]:
     """Return the smoothing with filtered friction, and the bias by noise.
 
-    None if that leaves more than noise. The bias is the largest of all combinations of
-    numbers, over their standard errors.
+    It is plain if more than noise is left. The bias is the largest of all combinations
+    of numbers, over their standard errors.
     """
     response = impulse_response(plain.cutoff, plain.runs[0].time_step)
     if not outlasts(plain.runs, response):
-        return None, np.inf
+        return plain, np.inf
     sampled, step = fitter.samples[0] or runs, plain.runs[0].time_step
     windows = effort_windows(plain.runs, response)
     fitter.response = response
@@ -139,7 +143,7 @@ def _filtered(
     start = fitter.start
     model, asked = with_friction_velocity(start, error, windows, oversampling)
     if not asked:
-        return None, np.inf
+        return plain, np.inf
     numbers, condensed = least_squares_of(error, model, windows)
     left = condensed.rms(numbers)
 
@@ -160,7 +164,8 @@ def _filtered(
         passed = plain.cutoff * np.mean(efforts, 0)
     expected = np.sqrt(passed + np.maximum(added, 0.0))
     if not np.all(left <= MAX_NOISE_RATIO * expected):
-        return None, np.inf
+        excess = left / np.where(expected > 0, expected, np.inf)
+        return dataclasses.replace(plain, excess=excess), np.inf
     # The mean of both signs is free of what is linear in the noise.
     both = [least_squares_numbers(one, model) for one in (first, noisier(-1))]
     shift = np.mean(both, 0) - numbers

@@ -14,6 +14,7 @@ from roboopt.sysid._base_parameters import BaseParameter
 from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._forecast import ROUNDING, Forecasts
 from roboopt.sysid._parameters import MIN_SHARE, Parameter, number, percent
+from roboopt.sysid._smoothing import MAX_NOISE_RATIO
 
 MODELS = ("fitted", "URDF", "constant velocity")
 NAMED = {
@@ -156,6 +157,52 @@ def write_combinations(path: Path, rows: Sequence[Combination]) -> None:
     write_csv(path, ["name", "estimate", "half_width"], lines)
 
 
+def effort_sentences(made: EffortErrors, joints: Sequence[str]) -> list[str]:
+    """Return how well the efforts are met, and what is wrong with them or the model."""
+    said = [effort_sentence(made)]
+    if reversed_joints := [j for j in joints if speeds_up(made.base, j)]:
+        said.append(
+            f"By least squares the efforts of {', '.join(reversed_joints)} speed the "
+            "motion up where friction would slow it: their sign, or that of the "
+            "positions, is likely reversed."
+        )
+    if made.excess is not None:
+        large = zip(joints, made.excess, strict=True)
+        ratios = ", ".join(f"{j} {x:.2g}" for j, x in large if x > MAX_NOISE_RATIO)
+        said.append(
+            f"Least squares leave more of the efforts than noise, {ratios} times as "
+            "much: what the model lacks moves the estimates, and their intervals do "
+            "not count it."
+        )
+    return said
+
+
+def speeds_up(base: Sequence[BaseParameter], joint: str) -> bool:
+    """Return whether least squares make a joint's friction drive it."""
+    names = f"damping[{joint}]", f"friction[{joint}]"
+    known = [row for row in base if row.name in names]
+    signs = [np.sign(row.least_squares) for row in known if row.known]
+    return bool(signs) and max(signs) < 0
+
+
+def missing_sentences(made: EffortErrors) -> list[str]:
+    """Return which kinds of friction the fit lacks, or may lack."""
+    said = []
+    if made.falling:
+        said.append(
+            f"The friction of {', '.join(made.falling)} falls with speed near rest, as "
+            "that of the fit does not: `free` stribeck_friction and stribeck_velocity, "
+            "too."
+        )
+    if made.asymmetric:
+        said.append(
+            f"The effort_offset of {', '.join(made.asymmetric)} may be friction that "
+            "depends on the direction, which explains the efforts as well: for that, "
+            "`free` friction_asymmetry instead of effort_offset."
+        )
+    return said
+
+
 def effort_sentence(made: EffortErrors) -> str:
     """Return how well the efforts are met, beside the yardstick."""
     kind = "Held-out efforts" if made.held_out else "Efforts"
@@ -167,7 +214,10 @@ def effort_sentence(made: EffortErrors) -> str:
 
 
 def friction_sentences(
-    before: Multibody, after: Multibody, rows: Sequence[Parameter]
+    before: Multibody,
+    after: Multibody,
+    rows: Sequence[Parameter],
+    cutoff: float | None = None,
 ) -> list[str]:
     """Return what the velocity scales of friction are, where the fit changed them.
 
@@ -187,8 +237,9 @@ def friction_sentences(
     ]
     if not changed:
         return []
+    filtered = "" if cutoff is None else f", smoothed above {cutoff:.3g} Hz,"
     return [
-        "By the recordings friction is smooth below these velocities: "
+        f"By the recordings{filtered} friction is smooth below these velocities: "
         f"{', '.join(changed)}."
     ]
 

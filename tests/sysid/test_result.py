@@ -13,8 +13,8 @@ from browser import check_page
 import roboopt as ro
 from roboopt.diagnose import Combination, IdentifiabilityReport
 from roboopt.report import Summary
-from roboopt.sysid import BaseParameter, IdentifyResult, Parameter
-from roboopt.sysid._tables import base_table
+from roboopt.sysid import BaseParameter, EffortErrors, IdentifyResult, Parameter
+from roboopt.sysid._tables import base_table, effort_sentences
 
 WIDTH = 80
 
@@ -225,3 +225,27 @@ def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_pat
         *("Identifiability", "Recordings"),
     ):
         assert f"<h2>{title}</h2>" in page
+
+
+def test_efforts_that_friction_cannot_have_are_said_to_be_reversed():
+    def row(name, value, half):
+        return BaseParameter(Combination({name: 1.0}, value, half), "1", 0.0, 0.0)
+
+    base = (
+        *(row("damping[neg]", -0.8, 0.01), row("friction[neg]", -1.5, 0.03)),
+        # Friction that falls with speed, and a joint with hardly any.
+        *(row("damping[sticky]", -0.8, 0.01), row("friction[sticky]", 1.5, 0.03)),
+        *(row("damping[free]", -0.8, 1.0), row("friction[free]", -1.5, 3.0)),
+    )
+    errors = EffortErrors(
+        (0, 1, 2), *np.ones((3, 3)), unconstrained=np.ones(3), base=base, held_out=True
+    )
+    joints = "neg", "sticky", "free"
+    said = " ".join(effort_sentences(errors, joints))
+    assert "the efforts of neg speed the motion up" in said
+    assert "more of the efforts than noise" not in said
+    excess = np.array([1.0, 2.91, 1.4])
+    said = " ".join(
+        effort_sentences(dataclasses.replace(errors, excess=excess), joints)
+    )
+    assert "than noise, sticky 2.9 times as much" in said
