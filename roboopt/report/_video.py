@@ -1,5 +1,6 @@
 """Films as H.264 in MP4 files, which every browser plays."""
 
+import math
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from jaxtyping import Bool, UInt8
 from roboopt._errors import RobooptError, require
 
 CAPTION_HEIGHT, FONT_SIZE = 44, 25  # pixels: a third of them on a phone
+MAX_ZOOM = 16  # of pictures that are narrower than their captions
 HOLDS = "#3fbf7f"
 """The color of a criterion that holds."""
 
@@ -28,11 +30,19 @@ class Film:
     holds: Bool[np.ndarray, " frame"] | None = None
     """Whether the task's criterion holds in each picture; None where none is known."""
 
-    def bar(self, holds: Any) -> UInt8[np.ndarray, "height width 3"]:
+    def bar_width(self) -> float:
+        """Return how wide the caption is, with the mark where there is one [pixels]."""
+        from PIL import ImageFont
+
+        font = ImageFont.load_default(FONT_SIZE)
+        mark = 36 + font.getlength("criterion holds") if self.holds is not None else 0
+        return 36 + font.getlength(self.caption) + mark
+
+    def bar(self, holds: Any, width: int) -> UInt8[np.ndarray, "height width 3"]:
         """Return the bar with the caption, and with a mark where `holds` is a bool."""
         from PIL import Image, ImageDraw, ImageFont
 
-        width, middle = self.frames[0].shape[1], CAPTION_HEIGHT // 2
+        middle = CAPTION_HEIGHT // 2
         image = Image.new("RGB", (width, CAPTION_HEIGHT), "#15181d")
         draw, font = ImageDraw.Draw(image), ImageFont.load_default(FONT_SIZE)
         draw.rectangle((0, 0, 8, CAPTION_HEIGHT), fill=self.color)
@@ -50,20 +60,27 @@ class Film:
 def side_by_side(films: Sequence[Film]) -> UInt8[np.ndarray, "frame height width 3"]:
     """Return films of equal size next to each other, each under its caption.
 
+    Pixels of pictures that are narrower than their captions become squares of several.
+
     Raises:
         RobooptError: if there is none, or their shapes differ.
     """
     shapes = {np.shape(film.frames) for film in films}
     require(len(shapes) == 1, "films", "be of one shape", sorted(shapes))
     [(count, height, width, _)] = shapes
+    widest = max(film.bar_width() for film in films)
+    zoom = min(max(1, math.ceil(widest / width)), MAX_ZOOM)
+    width, height = zoom * width, zoom * height
     shape = count, CAPTION_HEIGHT + height, width * len(films), 3
     pictures = np.empty(shape, np.uint8)
     for k, film in enumerate(films):
         own = pictures[:, :, k * width : (k + 1) * width]
         holds = np.full(count, None) if film.holds is None else film.holds
         for state in set(holds.tolist()):
-            own[holds == state, :CAPTION_HEIGHT] = film.bar(state)
+            own[holds == state, :CAPTION_HEIGHT] = film.bar(state, width)
         for picture, frame in zip(own, film.frames, strict=True):
+            if zoom > 1:
+                frame = np.repeat(np.repeat(frame, zoom, axis=0), zoom, axis=1)
             picture[CAPTION_HEIGHT:] = frame
     return pictures
 

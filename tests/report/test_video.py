@@ -50,13 +50,24 @@ def test_odd_sizes_lose_a_line(tmp_path):
 
 def test_films_stand_next_to_each_other_under_their_captions():
     films = [
-        Film("before", "#ff0000", brightening(4)),
-        Film("after", "#00ff00", brightening(4)),
+        Film("before", "#ff0000", brightening(4, width=120)),
+        Film("after", "#00ff00", brightening(4, width=120)),
     ]
     both = side_by_side(films)
-    assert both.shape == (4, 80, 96, 3)
-    np.testing.assert_array_equal(both[:, 44:, :48], brightening(4))
-    np.testing.assert_array_equal(both[:, 10, 50], np.tile([0, 255, 0], (4, 1)))
+    assert both.shape == (4, 80, 240, 3)
+    np.testing.assert_array_equal(both[:, 44:, :120], brightening(4, width=120))
+    np.testing.assert_array_equal(both[:, 10, 122], np.tile([0, 255, 0], (4, 1)))
+
+
+def test_small_pictures_grow_until_their_captions_fit():
+    small = np.random.default_rng(0).integers(0, 255, (3, 20, 90, 3), np.uint8)
+    films = [Film(x, "#00ff00", small) for x in ("demonstrator", "clone")]
+    both = side_by_side(films)
+    # "demonstrator" takes 155 of three times 90 pixels, beside its margins.
+    assert both.shape == (3, 44 + 60, 2 * 270, 3)
+    np.testing.assert_array_equal(both[:, 45::3, 1:270:3], small)
+    # Nothing is written at the end of the caption.
+    assert (both[:, :44, 230:270] == both[0, 0, 269]).all()
 
 
 def test_a_mark_says_in_each_picture_whether_the_criterion_holds():
