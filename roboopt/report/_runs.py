@@ -22,7 +22,7 @@ from roboopt.optimize import NOTES
 from roboopt.report._figures import neighbors, panel
 from roboopt.report._page import NONE, Figure, Section, Table
 from roboopt.report._result import METRICS, Reported, Summary
-from roboopt.report._text import number, readable
+from roboopt.report._text import number, parts, readable
 
 COMMAND = "command"
 SETTINGS, INDEX = "settings.json", "index.html"
@@ -44,17 +44,16 @@ MAX_VALUE = 28  # characters of a setting
 PALETTE = "#2f80c9 #d9772b #2a9d78 #a64d9e #b8962e #5f6b7a #c9434a #58b4d9".split()
 """Told apart by the color-blind too; a ninth run has the first color again."""
 LINES = "solid", "dashed", "dotted"
-ABOUT_THE_RUN = (
-    "name",
-    "runs",
-    "overwrite",
-    "no_video",
-    "figures",
-    "log",
-    "watch",
-    "resume",
-    "config",
-)
+ABOUT_THE_RUN = "name runs overwrite no_video figures log watch resume config".split()
+WITHOUT_FLAG = "env", "demonstrations", "recordings"
+"""Settings that some command takes without a flag."""
+OWN = {
+    "reinforce": ("--steps", "--clip", "--horizon", "--policy"),
+    "clone": ("--time-step", "--test", "--held-out"),
+}
+"""Flags that are something else than those of other commands."""
+BUDGET = "--steps", "--timesteps"
+"""Flags that are shown of different commands, even where one alone has them."""
 RESOLVED = "run", "algorithm"
 """Parts of settings with numbers for flags that were not set."""
 MAX_NAMED = 10  # settings that a sentence names
@@ -104,13 +103,24 @@ class Run:
         chosen = {k: v for k, v in flags.items() if k not in ABOUT_THE_RUN}
         numbers = {k: v for k, v in known.items() if isinstance(v, int | float)}
         chosen |= {k: numbers.get(k) for k, v in chosen.items() if v is None}
-        chosen = {f"--{k.replace('_', '-')}": v for k, v in chosen.items()}
+        chosen = {
+            k if k in WITHOUT_FLAG else f"--{k.replace('_', '-')}": v
+            for k, v in chosen.items()
+        }
         chosen |= {f"version of {k}": v for k, v in versions.items()}
         if COMMAND in settings:
             chosen = {COMMAND: settings[COMMAND], **chosen}
         shown = {name: _shown(value) for name, value in chosen.items()}
         name = name or folder.resolve().name
         return cls(name, folder, title, saved, metrics, shown)
+
+    def apart(self) -> dict[str, str]:
+        """Return the settings, by names that tell them from other commands'."""
+        command = self.settings.get(COMMAND, "")
+        own = OWN.get(command, ())
+        return {
+            f"{k} of {command}" if k in own else k: v for k, v in self.settings.items()
+        }
 
     def curves(self) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
         """Return places and values by file and column, as far as they are numbers."""
@@ -182,19 +192,22 @@ class RunComparison(Reported):
         """Return the settings that are not the same in all runs, by run in order.
 
         A setting counts in the runs of the commands that have it, and not in runs
-        without a record of their settings.
+        without a record of their settings. A flag of one name that is another setting
+        of another command has a row of its own.
         """
-        names = dict.fromkeys(name for run in self.runs for name in run.settings)
+        commands = {run.settings.get(COMMAND) for run in self.runs if run.settings}
+        several = len(commands) > 1
+        known = [run.apart() if several else run.settings for run in self.runs]
         rows = {}
-        for name in names:
-            having = {r.settings.get(COMMAND) for r in self.runs if name in r.settings}
+        for name in dict.fromkeys(name for own in known for name in own):
+            having = {own.get(COMMAND) for own in known if name in own}
             values = {
-                run.settings.get(name, NONE)
-                for run in self.runs
-                if run.settings and run.settings.get(COMMAND) in having
+                own.get(name, NONE)
+                for own in known
+                if own and own.get(COMMAND) in having
             }
-            if len(values) > 1:
-                rows[name] = [run.settings.get(name, NONE) for run in self.runs]
+            if len(values) > 1 or (several and name in BUDGET and values != {NONE}):
+                rows[name] = [own.get(name, NONE) for own in known]
         return rows
 
     def summary(self) -> Summary:
@@ -222,9 +235,7 @@ class RunComparison(Reported):
         if bare := [x.name for x in learned if not (x.folder / HISTORY).is_file()]:
             said.append(f"There is no {HISTORY} of {', '.join(bare)}.")
         if self.broken:
-            said.append(
-                f"Left out, since their files are broken: {', '.join(self.broken)}."
-            )
+            said.append(f"Left out, as files are broken: {', '.join(self.broken)}.")
         count = len(self.runs)
         if count == 1:
             said.insert(0, "There is one run, and none to compare it with.")
@@ -353,12 +364,6 @@ def _shown(value: Any) -> str:
     if len(text) > MAX_VALUE:  # The end of a path, or of a list, tells it apart.
         text = f"{text[: MAX_VALUE // 3]}…{text[1 - MAX_VALUE + MAX_VALUE // 3 :]}"
     return text or '""'
-
-
-def parts(name: str) -> tuple[str, str]:
-    """Return the quantity and the unit of a name such as "Joule loss [J]"."""
-    found = re.fullmatch(r"(.+) \[([^\]]+)\]", name)
-    return (found[1], found[2]) if found else (name, "")
 
 
 def _told_apart(own: tuple[str, ...], kinds: Sequence[tuple[str, ...]]) -> str:

@@ -9,8 +9,8 @@ from urllib.parse import quote
 from roboopt._errors import RobooptError
 from roboopt.report._page import Notes, Section, Table, write_report
 from roboopt.report._result import METRICS
-from roboopt.report._runs import INDEX, Run, parts
-from roboopt.report._text import number
+from roboopt.report._runs import INDEX, Run
+from roboopt.report._text import number, parts
 
 REPORT = "report.html"
 TITLE = "runs of roboopt"

@@ -158,3 +158,9 @@ def change(before: float, after: float) -> str:
     if percent > 900 and before > 0:
         return f"×{after / before:.3g}"
     return f"{percent:+.1f} %".replace("-", "−")
+
+
+def parts(name: str) -> tuple[str, str]:
+    """Return the quantity and the unit of a name such as "Joule loss [J]"."""
+    found = re.fullmatch(r"(.+) \[([^\]]+)\]", name)
+    return (found[1], found[2]) if found else (name, "")

@@ -112,6 +112,25 @@ def test_a_flag_is_compared_between_the_commands_that_have_it(runs):
     }
 
 
+def test_flags_of_one_name_and_another_meaning_have_rows_of_their_own(runs):
+    Swing({"success [%]": 1.0}).save(runs / "three")
+    settings(runs, "one", "tune", env="cart-pole", steps=3)
+    learned = {"timesteps": 4000, "steps": 256, "clip": 0.2}
+    settings(runs, "two", "reinforce", env="Tank-v0", **learned)
+    settings(runs, "three", "reinforce", env="Tank-v0", **learned | {"clip": 0.1})
+    found = compare([runs / "one", runs / "two", runs / "three"])
+    assert found.differences() == {
+        "command": ["tune", "reinforce", "reinforce"],
+        "env": ["cart-pole", "Tank-v0", "Tank-v0"],
+        "--steps": ["3", "–", "–"],
+        "--timesteps": ["–", "4000", "4000"],
+        "--clip of reinforce": ["–", "0.2", "0.1"],
+    }
+    # Runs of one command have its flags.
+    same = compare([runs / "two", runs / "three"]).differences()
+    assert same == {"--clip": ["0.2", "0.1"]}
+
+
 def test_a_run_without_a_record_of_settings_is_named(runs):
     (runs / "one" / "settings.json").unlink()
     said = str(compare([runs / "one", runs / "two"]))
