@@ -24,7 +24,8 @@ EXTRA = "'roboopt[tensorboard]'"
 class Logger(abc.ABC):
     """A function `log(step, metrics)` that keeps the metrics of every n-th step.
 
-    It is a context manager that closes what it opened; `close` may be called twice.
+    It is a context manager that keeps those of the last step too, and closes what it
+    opened; `close` may be called twice.
     Where the disk is full, or the service fails, it says so once and keeps no more; the
     run goes on.
 
@@ -38,6 +39,7 @@ class Logger(abc.ABC):
     target: object = ""
     faults: tuple[type[Exception], ...] = (OSError,)
     failed = False
+    _skipped: tuple[int, dict[str, float]] | None = None
 
     def __init__(self, every: int = 1):
         """Keep every so many-th step."""
@@ -50,7 +52,9 @@ class Logger(abc.ABC):
         Warns:
             UserWarning: once, if they cannot be kept.
         """
-        if step % self.every == 0 and not self.failed:
+        kept = step % self.every == 0
+        self._skipped = None if kept else (step, metrics)
+        if kept and not self.failed:
             with self.kept(f"steps from {step} on"):
                 self.write(step, metrics)
 
@@ -90,6 +94,10 @@ class Logger(abc.ABC):
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._skipped is not None and not self.failed:
+            with self.kept("the last steps"):
+                self.write(*self._skipped)
+        self._skipped = None
         self.close()
 
 

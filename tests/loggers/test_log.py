@@ -309,20 +309,25 @@ def test_the_flag_leaves_the_log_in_the_folder_of_the_run(tmp_path):
     assert [*(tmp_path / "pen").glob("events.*")]
 
 
-def test_a_logger_of_ones_own_needs_two_methods():
-    class Last(Logger):
+def test_a_logger_of_ones_own_needs_two_methods_and_gets_the_last_step():
+    class Own(Logger):
+        def __init__(self, every=1):
+            super().__init__(every)
+            self.steps = []
+
         @classmethod
         def for_run(cls, folder):
             return cls()
 
         def write(self, step, metrics):
-            self.last = step
+            self.steps.append(step)
 
         def close(self):
             pass
 
-    own = Last(every=5)
-    with own as log:
-        for step in range(8):
-            log(step, {})
-    assert own.last == 5
+    for count, kept in ((8, [0, 5, 7]), (6, [0, 5]), (0, [])):
+        own = Own(every=5)
+        with own as log:
+            for step in range(count):
+                log(step, {})
+        assert own.steps == kept
