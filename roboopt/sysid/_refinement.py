@@ -26,8 +26,9 @@ from roboopt.optimize import Fit
 from roboopt.sysid._fitter import Estimate
 from roboopt.sysid._sizes import rms
 
-MAX_BIAS = 0.5  # of a standard error
-MAX_SHARE = 0.5  # of the error of forecasts
+BIAS = 0.5  # of a standard error
+SHARE = 0.5  # of the error of forecasts
+MAX_EXCESS = 2.0  # times these, up to which another fit is not worth its time
 FORECAST_S = 0.2
 MIN_STEP_S = 1e-4
 RANK_TOLERANCE = 1e-6  # of the largest singular value
@@ -37,12 +38,14 @@ def finer_step(found: Estimate) -> float:
     """Return the time step [s] that a fit of noisy recordings needs."""
     motion = found.parts.get("motion")
     if motion is not None and motion.extrapolate:
-        parts = math.sqrt(_bias(found) / MAX_BIAS)
+        excess = _bias(found) / BIAS
+        parts = math.sqrt(excess)
     else:
-        parts = _forecast_share(found) / MAX_SHARE
+        excess = parts = _forecast_share(found) / SHARE
     step = found.model.time_step
     most = max(1, math.floor(step / MIN_STEP_S + 1e-6))
-    parts = math.ceil(parts) if math.isfinite(parts) else 1
+    worth = math.isfinite(excess) and excess > MAX_EXCESS
+    parts = math.ceil(parts) if worth else 1
     return step / min(max(parts, 1), most)
 
 
