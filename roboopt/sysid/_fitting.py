@@ -46,7 +46,7 @@ from roboopt.sysid._preparation import (
     steps_as_simulated,
     thinned,
 )
-from roboopt.sysid._refinement import with_time_step
+from roboopt.sysid._refinement import FORECAST_S, with_time_step
 from roboopt.sysid._sizes import sizes
 from roboopt.sysid._smoothing import (
     MAX_NOISE_RATIO,
@@ -59,7 +59,6 @@ from roboopt.sysid._smoothing import (
 
 MIN_NOISE_SHARE = 1e-4  # of a step's motion: below, recordings are clean
 MAX_UNEXPLAINED_SHARE = 0.5  # of the efforts, in a fit of clean recordings
-FORECAST_S = 0.2  # after which forecasts choose among fits
 MAX_CHOICE_SAMPLES = 4000  # to choose the cutoff, or the timing of efforts
 MAX_STEP_RATE = 0.4  # frequency that steps of a simulation show, over their own
 CLEAN_TOLERANCE = 1e-10

@@ -62,7 +62,6 @@ def missing_friction(
         coulomb, stribeck = np.split(factor[:, count:-1], [2 * pairs[0]], 1)
         coulomb = coulomb.reshape(-1, pairs[0], 2)
         stribeck = stribeck.reshape(-1, *pairs)
-
         plain = _least_error(coulomb, matrix[:, rest], right)
         if plain < MIN_EXPLAINED * np.linalg.norm(right):
             continue

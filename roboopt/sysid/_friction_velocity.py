@@ -138,11 +138,14 @@ def with_scale_slopes(
     fitted: ParametricTwin,
     data: Trajectory,
     names: Sequence[str],
-) -> tuple[Condensed, np.ndarray]:
+) -> tuple[Condensed, np.ndarray | None]:
     """Return condensed efforts, and their derivatives by the logarithms of scales.
 
-    The latter are (joint, row, scale), of the two of each joint, and 0 but for `names`.
+    The latter are (joint, row, scale), of the two of each joint, and 0 but for `names`;
+    None where there are none.
     """
+    if not names:
+        return Condensed.of(error, before, data), None
     own, joints = own_shapes(fitted), fitted.robot.joint_names
     moved = np.stack([own] * 4, 1)  # by v_s and v_b, each to both sides
     for number, side in enumerate((1, -1, 1, -1)):

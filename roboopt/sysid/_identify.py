@@ -117,7 +117,8 @@ def identify(
             With a `drive` it is at most 1/1000 s. Noisy motion of a drive or of joints
             that nothing drives is extrapolated to steps of no length (Richardson), from
             steps so short that the error of that biases no estimate by much of its
-            standard error.
+            standard error. Where noisy efforts of every joint were recorded, it is so
+            short that forecasts hardly depend on it.
         actuated: names or numbers of the joints that the recorded actions drive; if
             None, the twin's or the environment's, or all. An empty list is for a robot
             that nothing drives, whose recordings need no efforts: they tell ratios of

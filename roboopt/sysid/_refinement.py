@@ -29,7 +29,7 @@ from roboopt.sysid._sizes import rms
 BIAS = 0.5  # of a standard error
 SHARE = 0.5  # of the error of forecasts
 MAX_EXCESS = 2.0  # times these, up to which another fit is not worth its time
-FORECAST_S = 0.2
+FORECAST_S = 0.2  # after which forecasts choose steps, and among fits
 MIN_STEP_S = 1e-4
 RANK_TOLERANCE = 1e-6  # of the largest singular value
 

@@ -166,13 +166,12 @@ def effort_sentences(made: EffortErrors, joints: Sequence[str]) -> list[str]:
             "motion up where friction would slow it: their sign, or that of the "
             "positions, is likely reversed."
         )
-    if made.excess is not None:
-        large = zip(joints, made.excess, strict=True)
-        ratios = ", ".join(f"{j} {x:.2g}" for j, x in large if x > MAX_NOISE_RATIO)
+    excess = [] if made.excess is None else zip(joints, made.excess, strict=True)
+    if ratios := [f"{j} {x:.2g}" for j, x in excess if x > MAX_NOISE_RATIO]:
         said.append(
-            f"Least squares leave more of the efforts than noise, {ratios} times as "
-            "much: what the model lacks moves the estimates, and their intervals do "
-            "not count it."
+            f"Least squares leave more of the efforts than noise, {', '.join(ratios)} "
+            "times as much: what the model lacks moves the estimates, and their "
+            "intervals do not count it."
         )
     return said
 
