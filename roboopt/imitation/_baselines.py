@@ -1,23 +1,27 @@
-"""What a clone must beat: three predictions of an action that learn next to nothing.
+"""What a clone must beat: predictions of an action that learn next to nothing.
 
+- constant, the mean action, or of discrete actions the most frequent choices;
 - persistence, the action before, which a policy that does not see it cannot return;
 - linear, the least squares of the actions on the observation;
 - nearest neighbor, the action at the nearest of the demonstrated observations.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from roboopt.data import Demonstrations, Normalizer, Trajectory
+from roboopt.imitation._action_errors import Errors
 from roboopt.policies import LinearPolicy
 
 MAX_NEIGHBORS = 50_000
+CONSTANT = "constant"
 PERSISTENCE = "persistence"
 ADVICE = {
+    CONSTANT: "it has learned nothing. The observations may not tell the actions.",
     PERSISTENCE: "it has learned less than that the next action is like the last, "
     "which it does not see without `past_actions`.",
     "linear": '`policy` "linear" does better here.',
@@ -26,6 +30,7 @@ ADVICE = {
 }
 """What to do about a clone that is worse than a baseline."""
 MEANT = {
+    CONSTANT: "always the mean action",
     PERSISTENCE: "repeating the last action",
     "linear": "a least squares on the observation",
     "nearest neighbor": "the action at the nearest demonstrated observation",
@@ -33,47 +38,11 @@ MEANT = {
 """What a baseline does."""
 
 
-class Errors(NamedTuple):
-    """How far predicted actions are from demonstrated ones."""
-
-    by_action: np.ndarray
-    """(act,): root mean squares in the actions' units; of discrete actions the share of
-    samples with another choice."""
-    over_time: tuple[np.ndarray, ...]
-    """By episode, (time,): root mean square over axes, in units of the actions'
-    standard deviations; of discrete actions the share of axes that differ."""
-    total: float
-    """The root mean square over all samples and axes, or the share."""
-
-    @classmethod
-    def of(
-        cls, made: Sequence[np.ndarray], episodes: Sequence[Trajectory], scale: Any
-    ) -> "Errors":
-        """Return the errors of predictions, one array (time, act) an episode.
-
-        Args:
-            made: the predictions.
-            episodes: what was demonstrated.
-            scale: of each axis of an action; None for discrete actions.
-        """
-        pairs = list(zip(made, episodes, strict=True))
-        if scale is None:
-            gaps = [(own != np.asarray(e.actions)).astype(float) for own, e in pairs]
-            joined = np.concatenate(gaps)
-            over_time = tuple(gap.mean(1) for gap in gaps)
-            return cls(joined.mean(0), over_time, float(joined.mean()))
-        gaps = [own - np.asarray(e.actions) for own, e in pairs]
-        over_time = tuple(np.sqrt(((gap / scale) ** 2).mean(1)) for gap in gaps)
-        joined = np.concatenate(gaps)
-        total = float(np.sqrt(((joined / scale) ** 2).mean()))
-        return cls(np.sqrt((joined**2).mean(0)), over_time, total)
-
-
 def baseline_errors(
     known: Sequence[Trajectory],
     asked: Sequence[Trajectory],
     first: Any,
-    scale: Any,
+    spread: np.ndarray,
     limits: Mapping[str, Any],
 ) -> dict[str, Errors]:
     """Return the errors of each baseline by its name.
@@ -82,28 +51,38 @@ def baseline_errors(
         known: the demonstrations that it may know.
         asked: those that it predicts.
         first: what counts as the action before an episode.
-        scale: of each axis of an action; None for discrete actions.
+        spread: the standard deviation of each axis of an action.
         limits: the actuators' `low` and `high`, at which actions are clipped.
     """
     samples = Demonstrations.from_trajectories(known, **limits)
     if not np.asarray(samples.observations).shape[1]:
         return {}
+    discrete = np.asarray(samples.actions).dtype.kind in "iu"
     seen = [np.asarray(e.observations, float)[:-1] for e in asked]
     ends = np.cumsum([len(x) for x in seen])[:-1]
     joined = np.concatenate(seen)
-    linear = _linear if scale is not None else _linear_choices
+    linear = _linear_choices if discrete else _linear
     shifted = [np.concatenate([[first], np.asarray(e.actions)[:-1]]) for e in asked]
+    usual = usual_action(np.asarray(samples.actions))
     found = {
+        CONSTANT: [np.tile(usual, (len(x), 1)) for x in seen],
         PERSISTENCE: shifted,
         "linear": np.split(linear(samples, joined), ends),
         "nearest neighbor": np.split(_nearest(samples, joined), ends),
     }
-    if scale is not None:
+    if not discrete:
         found = {
             name: [within(x, e, limits) for x, e in zip(made, asked, strict=True)]
             for name, made in found.items()
         }
-    return {name: Errors.of(made, asked, scale) for name, made in found.items()}
+    return {name: Errors.of(made, asked, spread) for name, made in found.items()}
+
+
+def usual_action(actions: np.ndarray) -> np.ndarray:
+    """Return the mean of actions, (sample, act); of choices the most frequent ones."""
+    if actions.dtype.kind == "f":
+        return actions.mean(0)
+    return np.array([np.bincount(x - x.min()).argmax() + x.min() for x in actions.T])
 
 
 def within(

@@ -128,12 +128,12 @@ def clone(
             meant; if not, they are clipped all the same, with a warning. A clipped
             action counts as the limit or more.
         validation: fraction of the episodes not held out that selects the policy: the
-            one with the least mismatch on them, on the way, is kept. Of a single
+            one with the least loss on them, on the way, is kept. Of a single
             episode it is a fraction of its steps at its end; 0 keeps the best on all
             of them; or demonstrations. If None, a fifth; all of up to 30, by
             cross-validation in five parts, where `policy` is None and `dropout` 0; 0
             with `dagger`, whose best clone is not the best on demonstrations.
-        patience: steps without a lower validation mismatch after which the training
+        patience: steps without a lower validation loss after which the training
             ends; if None, a quarter of `steps`.
         held_out: fraction of the episodes that is held out, of a single episode the
             fraction of its steps at its end; or demonstrations that are held out. If
@@ -150,8 +150,7 @@ def clone(
         progress: whether to show progress bars.
         log: `log(step, metrics)`, told the numbers of every step by name, as in
             `minimize`; such as `ro.loggers.TensorBoard`.
-        watch: shows the robot in the browser while the clone learns, in an environment
-            with a twin: `ro.view.Watch()`.
+        watch: shows a robot in the browser as the clone learns: `ro.view.Watch()`.
         checkpoint: file for the state of the training, written every ten seconds and at
             the end. If the file exists, the training continues from it, to the same
             policy as without the interruption, and for more `steps` if they are more
@@ -270,6 +269,7 @@ def clone(
                 demonstrations=recorded,
                 time_step=data.time_step,
                 discrete=training.discrete,
+                loss_axes=training.loss_axes,
                 findings=tuple(data.findings),
                 description=training.description,
                 signals=data.signals if world is None else signals(world, data.names),
@@ -325,7 +325,7 @@ def _judged(
     learned = training.errors(model, seen.training[::every])
     # The baselines see no past actions.
     baselines = baseline_errors(
-        data.known, data.held_out, data.first_action, training.scale, training.limits
+        data.known, data.held_out, data.first_action, training.spread, training.limits
     )
     return replace(
         made,

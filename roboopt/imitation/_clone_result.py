@@ -58,6 +58,9 @@ class CloneResult(VerbResult):
     """Of the demonstrations [s]; None where nothing tells it."""
     discrete: bool
     """Whether the actions are choices."""
+    loss_axes: int | None
+    """Over how many axes of the actions the loss is half a sum of squares; None of
+    another loss."""
     findings: tuple[Finding, ...]
     """What the checks of the demonstrations found."""
     description: dict[str, str]
@@ -66,12 +69,13 @@ class CloneResult(VerbResult):
     env: EnvSpec | None
     seed: int
     mismatch: dict[str, float] = field(default_factory=dict)
-    """On "training", "validation" and "held out" samples; empty if Ctrl-C came before
-    the clone was judged, as are `errors` and what follows."""
+    """The loss on "training", "validation" and "held out" samples; empty if Ctrl-C came
+    before the clone was judged, as are `errors` and what follows."""
     errors: dict[str, float] = field(default_factory=dict)
-    """On held-out samples, by "clone", "persistence", "linear" and "nearest neighbor":
-    root mean square in units of the actions' standard deviations; of discrete actions
-    the share of other choices."""
+    """On held-out samples, by "clone" and the baselines "constant", "persistence",
+    "linear" and "nearest neighbor": the root mean square over samples and over the axes
+    that change, in units of their standard deviations; of discrete actions the share of
+    other choices. A squared loss over `loss_axes` n is L = n error² / 2."""
     error_by_action: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """(act,): root mean square on held-out demonstrations, in the actions' units; of
     discrete actions the share of samples with another choice."""
@@ -159,7 +163,12 @@ class CloneResult(VerbResult):
 
     def sections(self, *, video: bool = True) -> Sequence[Section]:
         """Return the sections of the report."""
-        said = "L is the mismatch, on samples of the training."
+        said = "L is the loss, on samples of the training."
+        if self.loss_axes is not None:
+            said = (
+                f"L = {self.loss_axes} · error² / 2 is what the training minimizes, on "
+                "samples of the training."
+            )
         history = self.training.history
         path = DescentPath.of(self.training)
         gradient = gradient_section(self.explained, history, notes=[said], path=path)
@@ -198,15 +207,16 @@ class CloneResult(VerbResult):
 
     def _training_section(self) -> Section:
         result = self.training
-        panels = [learning_curve(result)]
+        panels = [learning_curve(result, self.loss_axes)]
         note = (
             f"{sentence(result.message)} {counted(result.steps, 'step')} took "
             f"{result.seconds:.1f} s, the first of them, with the compilation, "
             f"{result.compile_seconds:.1f} s."
         )
         kept = "the best network" if self.linear_kept else "the policy kept"
+        what = "loss" if self.loss_axes is None else "error, as in the table,"
         caption = (
-            "The mismatch of the batches, and on validation demonstrations, which the "
+            f"The {what} of the batches, and on validation demonstrations, which the "
             f"network judged has not seen; the dot is {kept}."
         )
         legend = {} if result.best_step is None else LEGEND
@@ -231,7 +241,8 @@ class CloneResult(VerbResult):
             + ("share of samples with another choice" if self.discrete else "RMS")
             + ", and over time in units of the actions' standard deviations."
         )
-        return Section("The mismatch", [Figure([by_action, *over_time], caption)])
+        figure = Figure([by_action, *over_time], caption)
+        return Section("The error by action", [figure])
 
     def write_files(self, folder: Path) -> None:
         """Write policy.npz, history.csv, and episodes.npz with what the clone did."""
@@ -248,7 +259,8 @@ class CloneResult(VerbResult):
         unit, judged = "share" if self.discrete else "standard deviations", {}
         if self.errors:
             judged[f"held-out error [{unit}]"] = self.errors["clone"]
-            judged["held-out mismatch"] = self.mismatch["held out"]
+            if self.loss_axes is None:
+                judged["held-out loss"] = self.mismatch["held out"]
         done = evaluation_metrics(self.evaluations.get("clone"))
         return {**done, **judged, "time [s]": self.training.seconds}
 

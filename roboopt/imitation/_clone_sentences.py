@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 
 from roboopt._progress import counted
-from roboopt.imitation._baselines import ADVICE, MEANT, PERSISTENCE
+from roboopt.imitation._action_errors import as_error
+from roboopt.imitation._baselines import ADVICE, CONSTANT, MEANT, PERSISTENCE
 from roboopt.imitation._standard_error import ratio_interval
 from roboopt.report import interval, number
 
-OVERFITTING_RISE = 0.05  # of the validation mismatch from its least to its last
+OVERFITTING_RISE = 0.05  # of the validation loss from its least to its last
 OVERFITTING_RATIO = 1.5  # of the error held out to the error in training
 SERIOUS = {
     "action_out_of_range": " Such an action counts as the limit or more, and the "
@@ -25,20 +26,24 @@ COPIED = (
 
 def sentences(made: Any) -> list[str]:
     """Return the sentences about a `CloneResult`, the most important one first."""
-    said = [*_comparison(made), *_overfitting(made)]
+    overfits = _overfitting(made)
+    said = [*_comparison(made), *_nothing_learned(made), *overfits]
     if made.errors and len(made.error_over_time) == 1:
         said.append(
             "One episode is held out, so that there is no interval: how the error "
             "varies from episode to episode is not known."
         )
-    if made.errors:
+    if not made.errors:
+        said.append("It was not judged on held-out demonstrations: a signal came.")
+    elif made.loss_axes is None:
         held_out, training = made.mismatch["held out"], made.mismatch["training"]
         said.append(
-            f"The mismatch is {number(held_out)} on held-out demonstrations and "
+            f"The loss is {number(held_out)} on held-out demonstrations and "
             f"{number(training)} on those it was trained on."
         )
-    else:
-        said.append("It was not judged on held-out demonstrations: a signal came.")
+    elif made.training_error_over_time and not overfits:
+        error = number(made.training_error)
+        said.append(f"On demonstrations that it was trained on it errs by {error}.")
     said += _selection(made)
     # Without an environment the errors are what matters most.
     acted = "clone" in made.evaluations or made.evaluation_failure
@@ -50,7 +55,7 @@ def sentences(made: Any) -> list[str]:
     ]
     if made.mismatch.get("held out") == 0 and not made.discrete:
         said.append(
-            "A held-out mismatch of 0 says little: the held-out actions never "
+            "A held-out error of 0 says little: the held-out actions never "
             "change, or are at the actuators' limits, where asking for more counts "
             "as no error. Hold out more episodes."
         )
@@ -99,6 +104,8 @@ def _selection(made: Any) -> list[str]:
     if best is None or known is None:
         return []
     last = known[np.isfinite(known)][-1]
+    what = "a loss" if made.loss_axes is None else "an error"
+    shown = lambda loss: number(as_error(loss, made.loss_axes))  # noqa: E731
     if made.linear_kept and _repeats(made):
         return [
             "The clone repeats the last action: on demonstrations that neither has "
@@ -115,17 +122,17 @@ def _selection(made: Any) -> list[str]:
         memory = f" It{memory}."
     said = (
         f"The policy is that of step {best} of {made.training.steps}, the best on "
-        f"demonstrations that select it, with a mismatch of {number(known[best])}"
+        f"demonstrations that select it, with {what} of {shown(known[best])}"
     )
     if best == 0 and made.training.steps:
         return [
-            "The policy is the one that the training began with, with a mismatch of "
-            f"{number(known[0])} on demonstrations that select it: none of "
+            f"The policy is the one that the training began with, with {what} of "
+            f"{shown(known[0])} on demonstrations that select it: none of "
             f"{counted(made.training.steps, 'step')} was better there.{memory}"
         ]
     if last - known[best] < OVERFITTING_RISE * abs(known[best]):
         return [f"{said}.{memory}"]
-    said = f"{said}; at the end it was {number(last)}: training longer overfits"
+    said = f"{said}; at the end it was {shown(last)}: training longer overfits"
     return [f"{said}.{memory}"]
 
 
@@ -182,6 +189,25 @@ def _comparison(made: Any) -> list[str]:
     if doubtful:
         said += f" {few.capitalize()} tell of {' and '.join(doubtful)}, which err less."
     return [said]
+
+
+def _nothing_learned(made: Any) -> list[str]:
+    """Say where the held-out episodes cannot tell the clone from a constant action."""
+    if CONSTANT not in made.errors or made.errors[CONSTANT] == 0:
+        return []
+    low, high = ratio_interval(*made.costs("clone", CONSTANT))
+    if low > 1 or high < 1:
+        return []
+    if np.isinf(high) and made.errors["clone"] < made.errors[CONSTANT]:
+        return []  # One episode, or a clone without error.
+    if number(made.errors["clone"]) == number(made.errors[CONSTANT]):
+        return []  # The comparison says so.
+    episodes = counted(len(made.error_over_time), "held-out episode")
+    return [
+        f"Always the mean action errs by {number(made.errors[CONSTANT])}, which "
+        f"{episodes} cannot tell from the clone's error: nothing shows that the clone "
+        "has learned anything."
+    ]
 
 
 def _outcome(made: Any) -> str:

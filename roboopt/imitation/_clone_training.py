@@ -13,10 +13,11 @@ import numpy as np
 from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError
 from roboopt._programs import called
-from roboopt._progress import counted
+from roboopt._progress import counted, progress_line
 from roboopt.data import Demonstrations, Trajectory
 from roboopt.diagnose import Explanation, explain
-from roboopt.imitation._baselines import Errors, within
+from roboopt.imitation._action_errors import Errors, counted_axes, progress_words
+from roboopt.imitation._baselines import within
 from roboopt.imitation._dagger import DAgger
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._dropout import Dropout, Masked
@@ -29,7 +30,7 @@ from roboopt.imitation._policy_kinds import (
     with_memory,
 )
 from roboopt.imitation._selection import Selection, last_of
-from roboopt.losses import FlowMatching, flow_batches
+from roboopt.losses import L2, FlowMatching, flow_batches
 from roboopt.objectives import ActionMismatch
 from roboopt.optimize import Log, Result, adam, minimize
 from roboopt.policies import SampleActions
@@ -137,7 +138,7 @@ class Training:
             "policy": words,
             "input": _input(history, data.past_actions),
             "loss": type(objective.loss).__name__,
-            "samples": _counts(samples if source is None else source, parts, selection)
+            "samples": _counts(source or samples, parts, selection, data.whole)
             + f", {len(held_out)} held out {data.split}",
         }
         if chunk is not None:
@@ -243,7 +244,7 @@ class Training:
         ends = np.cumsum([e.steps for e in episodes])[:-1]
         pairs = zip(np.split(actions, ends), episodes, strict=True)
         made = [within(one, episode, self.limits) for one, episode in pairs]
-        return Errors.of(made, episodes, self.scale)
+        return Errors.of(made, episodes, self.spread)
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -251,9 +252,15 @@ class Training:
         return {name: self.cut[name] for name in ("low", "high") if name in self.cut}
 
     @property
-    def scale(self) -> np.ndarray | None:
-        """Return the standard deviations of the actions; None of choices."""
-        return None if self.discrete else action_spread(self.samples)
+    def spread(self) -> np.ndarray:
+        """Return the standard deviation of each axis of the actions."""
+        return action_spread(self.samples)
+
+    @property
+    def loss_axes(self) -> int | None:
+        """Return over how many axes the loss is half a sum of squares, else None."""
+        squares = isinstance(self.objective.loss, L2)
+        return int(counted_axes(self.spread).sum()) if squares else None
 
     def explained(self, model: Any) -> dict[str, Explanation]:
         """Explain the gradient at the start and at `model`, on samples."""
@@ -305,22 +312,29 @@ class Training:
             validation = None if validation is None else Masked(validation)
         if weight_decay:
             optimizer = adam(steps, weight_decay=weight_decay)
-        result = minimize(
-            objective,
-            model,
-            data,
-            steps=steps,
-            batch_size=size,
-            optimizer=optimizer,
-            validation=validation,
-            patience=None if self.validation is None else patience,
-            seconds=seconds,
-            seed=self.seed,
-            progress=progress,
-            log=log,
-            callback=callback,
-            checkpoint=checkpoint,
-        )
+        axes = self.loss_axes
+        with progress_line(steps, progress) as show:
+
+            def told(status: Any) -> None:
+                show(status.step, progress_words(status, steps, axes, self.validation))
+                if callback is not None:
+                    callback(status)
+
+            result = minimize(
+                objective,
+                model,
+                data,
+                steps=steps,
+                batch_size=size,
+                optimizer=optimizer,
+                validation=validation,
+                patience=None if self.validation is None else patience,
+                seconds=seconds,
+                seed=self.seed,
+                log=log,
+                callback=told,
+                checkpoint=checkpoint,
+            )
         require_a_step(result, seconds)
         if not len(result.history["loss"]):
             raise KeyboardInterrupt
@@ -368,12 +382,16 @@ def _input(history: int, past_actions: int) -> str:
     return f"the {seen}"
 
 
-def _counts(data: Any, parts: Mapping[str, Any], selection: Selection | None) -> str:
+def _counts(
+    data: Any, parts: Mapping[str, Any], selection: Selection | None, whole: Any
+) -> str:
     """Return what teaches and what selects, in words."""
     if selection is not None and selection.folded:
-        episodes, folds = selection.unit.max() + 1, len(selection.networks) - 1
+        units, folds = selection.unit.max() + 1, len(selection.networks) - 1
         said = f"{len(data)} for training, and by cross-validation for selection"
-        return f"{said} ({episodes} episodes in {folds} parts)"
+        if len(whole) == 1:
+            return f"{said} ({folds} parts of the only episode)"
+        return f"{said} ({units} episodes in {folds} parts)"
     return (
         f"{len(data)} for training, {len(parts.get('validation', ()))} for validation"
     )

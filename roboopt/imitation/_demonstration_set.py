@@ -36,6 +36,7 @@ from roboopt.data import (
     split_in_time,
 )
 from roboopt.diagnose import Finding, check_demonstrations
+from roboopt.imitation._baselines import usual_action
 from roboopt.policies import with_past_actions
 from roboopt.rollouts import Signals, told_time_step
 
@@ -185,10 +186,7 @@ class DemonstrationSet:
     @property
     def first_action(self) -> np.ndarray:
         """Return what counts as the action before an episode: a usual first one."""
-        firsts = np.stack([np.asarray(e.actions)[0] for e in self.known])
-        if firsts.dtype.kind == "f":
-            return firsts.mean(0)
-        return np.array([np.bincount(x - x.min()).argmax() + x.min() for x in firsts.T])
+        return usual_action(np.stack([np.asarray(e.actions)[0] for e in self.known]))
 
     def with_past_actions(self, length: int) -> "DemonstrationSet":
         """Return the set with the last actions appended to each observation."""

@@ -76,8 +76,9 @@ def trained(
     def compared() -> tuple[Training, Result]:
         """Return the one that is kept, after another training if there is need."""
         own, selecting = error, data.known if training.folded else data.validation
+        spread, limits = training.spread, training.limits
         copied = baseline_errors(
-            data.training, selecting, data.first_action, training.scale, training.limits
+            data.training, selecting, data.first_action, spread, limits
         )[PERSISTENCE].total
         if training.selection is None:
             own = training.errors(result.model, selecting).total

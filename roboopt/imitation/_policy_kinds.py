@@ -128,7 +128,8 @@ def fresh_policy(
 def objective_for(kind: str, loss: Any, samples: Demonstrations) -> ActionMismatch:
     """Return the action mismatch that trains a policy of this kind."""
     if kind in DETERMINISTIC:
-        return ActionMismatch(scale=action_spread(samples), loss=loss)
+        spread = action_spread(samples)
+        return ActionMismatch(scale=np.where(spread > 0, spread, 1.0), loss=loss)
     if loss != "l2":
         raise RobooptError(
             "`loss` is for `policy` 'mlp', 'linear' and 'stable', got "
@@ -174,10 +175,11 @@ def with_memory(
 
 
 def action_spread(samples: Demonstrations) -> np.ndarray:
-    """Return the standard deviation of each action axis; 1 where one never changes."""
+    """Return the standard deviation of each action axis; 0 where one never changes."""
     actions = np.asarray(samples.actions)
-    spread = actions.reshape(-1, actions.shape[-1]).std(0)
-    return np.where(spread > 0, spread, 1.0)
+    actions = actions.reshape(-1, actions.shape[-1])
+    # The mean of equal numbers may be rounded.
+    return np.where(np.ptp(actions, 0) > 0, actions.std(0), 0.0)
 
 
 def choices_of(samples: Demonstrations, env: Any) -> dict[str, tuple[int, ...]]:

@@ -10,7 +10,8 @@ place.
 A few episodes select badly. Where there are few, all of them select, by
 cross-validation (Stone, 1974): beside the network that sees all episodes, others
 descend, on the same batches, each without a share of the episodes. The descent ends
-where the sum of the errors on these shares is least, and the first network is kept.
+where the sum of the errors on these shares is least, and the first network is kept. A
+single episode is cut into five parts for this: samples beside each other are alike.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from jaxtyping import Array
 
 from roboopt._programs import filter_jit
 from roboopt.data import Demonstrations
+from roboopt.imitation._action_errors import counted_axes
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._standard_error import simplest, units_of
 from roboopt.imitation._toward_last_action import toward_last_action
@@ -67,8 +69,7 @@ class Kept(NamedTuple):
     loss: float
     """The mismatch of π_α on samples that it has not seen."""
     error: float
-    """The root mean square of the errors on these, over the actions' spread; of choices
-    the share of others."""
+    """The error on these, as in `Errors.total`."""
 
 
 @dataclass(frozen=True)
@@ -118,16 +119,18 @@ class Selection:
         folds, lengths = 0, [e.steps for e in data.validation]
         if data.folder is not None:  # Nobody knows whose samples were drawn.
             lengths = [len(parts["validation"])]
-        elif folded and 1 < len(data.known) <= MAX_FOLDED and len(data.whole) > 1:
-            folds = min(FOLDS, len(data.known))
+        elif folded and 1 < len(data.known) <= MAX_FOLDED:
             lengths = [e.steps for e in data.known]
+            lengths = lengths if len(data.whole) > 1 else [sum(lengths)]
+            folds = FOLDS
         known, unit = parts["known"], units_of(lengths)
+        folds = min(folds, unit.max() + 1)
         if discrete and not folds:
             return None
         ridge = bool(data.past_actions) and chunk is None and not _censored(known)
         if folds:
-            fold = np.random.default_rng(seed).permutation(np.arange(len(lengths)))
-            fold, samples = np.repeat(fold % folds, lengths), known
+            order = np.random.default_rng(seed).permutation(unit.max() + 1)
+            fold, samples = order[unit] % folds, known
             seen = [_rows(known, fold != number) for number in range(folds)]
             seen = learned = [*seen, known]
         else:
@@ -181,6 +184,7 @@ class Selection:
             action = action if limit is None else clip(action, np.asarray(limit))
         gap = action - np.asarray(samples.actions)
         gap = (gap[:, 0] if gap.ndim == 3 else gap) / np.asarray(self.mismatch.scale)
+        gap = gap[:, _changing(samples)]
         last = last_of(stack)
         # The linear policy of all samples: nothing selects it, so that all can teach.
         simple = self.linear[-1 if chosen == 0 else len(self.networks) - 1]
@@ -197,6 +201,7 @@ class Selection:
         action = np.asarray(_left_out(stack, samples, jnp.asarray(self.fold)))
         other = action != np.asarray(samples.actions)
         other = other[:, 0] if other.ndim == 3 else other
+        other = other[:, _changing(samples)]
         costs = np.asarray(_every_cost(self.mismatch, stack, samples))
         loss = float(costs[self.fold, rows].mean())
         return Kept(last_of(stack), 1.0, loss, float(other.mean()))
@@ -246,6 +251,12 @@ def _outermost(policy: MLPPolicy) -> tuple[Any, ...]:
 
 def _rows(samples: Demonstrations, rows: np.ndarray) -> Demonstrations:
     return jax.tree.map(lambda x: x[rows], samples)
+
+
+def _changing(samples: Demonstrations) -> np.ndarray:
+    """Return which axes of the actions count in an error."""
+    actions = np.asarray(samples.actions)
+    return counted_axes(np.ptp(actions.reshape(-1, actions.shape[-1]), 0))
 
 
 def _stacked(models: Sequence[Any]) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 
 SIGNIFICANT = 2.0  # standard errors
 CONFIDENCE = 0.95
-MIN_UNITS = 10  # of a single run, whose parts are compared like episodes
+RUN_PARTS = 5  # of a single run, long enough to be compared like episodes
 
 
 def simplest(costs: np.ndarray) -> int:
@@ -40,7 +40,7 @@ def simplest(costs: np.ndarray) -> int:
 def units_of(lengths: Sequence[int]) -> np.ndarray:
     """Return the episode of each sample; of a single run, its part."""
     if len(lengths) == 1:
-        return np.arange(lengths[0]) * MIN_UNITS // max(lengths[0], MIN_UNITS)
+        return np.arange(lengths[0]) * RUN_PARTS // max(lengths[0], RUN_PARTS)
     return np.repeat(np.arange(len(lengths)), lengths)
 
 

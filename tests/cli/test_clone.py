@@ -139,7 +139,7 @@ def test_the_report_is_one_file_with_every_section(cloned):
     folder, _ = cloned
     check_page(folder / "report.html")
     page = (folder / "report.html").read_text("utf-8")
-    for section in ("Doing the task", "The training", "The mismatch", "Motions"):
+    for section in ("Doing the task", "The training", "The error by action", "Motions"):
         assert f"<h2>{section}</h2>" in page
     assert "http:" not in page and "https:" not in page
 

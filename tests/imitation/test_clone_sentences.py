@@ -273,6 +273,47 @@ def test_baselines_do_not_see_the_past_actions_of_the_clone():
         ro.clone(tremor(), policy="linear", past_actions=count, steps=1)
         for count in (0, 2)
     )
-    for name in ("persistence", "linear", "nearest neighbor"):
+    for name in ("constant", "persistence", "linear", "nearest neighbor"):
         assert one.errors[name] == other.errors[name]
     assert other.errors["clone"] < 0.5 * one.errors["clone"]
+
+
+def with_a_constant(episodes):
+    """Return the episodes with an axis of their actions that never changes."""
+    join = lambda e: np.hstack([e.actions, np.full_like(e.actions, 0.1)])  # noqa: E731
+    return [dataclasses.replace(e, actions=join(e)) for e in episodes]
+
+
+def test_the_losses_and_errors_that_are_shown_have_one_unit():
+    plain = ro.clone(tremor(), policy="linear", **SMALL)
+    made = ro.clone(with_a_constant(tremor()), policy="linear", **SMALL)
+    # An axis that never changes makes no error smaller.
+    assert {*made.errors} >= {"clone", "constant", "linear"}
+    for name, error in plain.errors.items():
+        assert made.errors[name] == pytest.approx(error, rel=1e-5)
+    assert plain.loss_axes == made.loss_axes == 1
+    for one in (plain, made):
+        shown = np.sqrt(2 * one.mismatch["held out"] / one.loss_axes)
+        assert shown == pytest.approx(one.errors["clone"], rel=1e-5)
+        assert "mismatch" not in said(one) and "it errs by" in said(one)
+    other = ro.clone(tremor(), policy="linear", loss="huber", **SMALL)
+    assert other.loss_axes is None and "The loss is" in said(other)
+
+
+def test_a_clone_of_noise_is_said_to_have_learned_nothing():
+    rng = np.random.default_rng(0)
+    seen, acted = rng.normal(size=(12, 31, 2)), rng.normal(size=(12, 30, 1))
+
+    def cloned(actions):
+        runs = [ro.data.Trajectory(*x, 0.1) for x in zip(seen, actions, strict=True)]
+        return said(ro.clone(runs, policy="linear", **SMALL))
+
+    assert "Always the mean action errs by" in (noise := cloned(acted))
+    assert "nothing shows that the clone has learned anything" in noise
+    assert "learned anything" not in cloned(seen[:, :-1, :1] + acted)
+    made = ro.clone(tremor(), policy="linear", **SMALL)
+    same = judged(made, clone=[1.0, 1.2, 1.1], constant=[1.0, 1.2, 1.1])
+    assert "constant, does: it is no better than always the mean action" in said(same)
+    assert "learned anything" not in said(same)
+    worse = judged(made, clone=[4.0, 3.9, 4.1], constant=[1.0, 1.0, 1.1])
+    assert "more than the baseline constant, 1.03" in said(worse)

@@ -132,6 +132,6 @@ def test_motions_without_a_known_time_step_are_over_steps(given, axis):
     arrays = shown()[0].observations, np.zeros((5, 1))
     made = ro.clone(arrays, Still, time_step=given, **brief)
     drawn = {s.title: s.html() for s in made.sections(video=False)}
-    for title in ("The mismatch", "Motions"):
+    for title in ("The error by action", "Motions"):
         assert f'data-axis="{axis}"' in drawn[title]
     assert ('data-axis="time [s]"' in "".join(drawn.values())) == bool(given)

@@ -87,3 +87,16 @@ def test_histories_and_chunks_are_cross_validated(memory: dict[str, Any]):
     made = ro.clone(curved(7, 0, 0.1), **memory, **few)
     assert "5 episodes in 5 parts" in made.description["samples"]
     assert np.isfinite(made.mismatch["validation"])
+
+
+def test_parts_of_a_single_episode_select_as_episodes_do():
+    seen = np.random.default_rng(2).uniform(-2, 2, (101, 2))
+    noise = np.random.default_rng(3).normal(size=(100, 1))
+    settings: dict[str, Any] = {"steps": 300, "width": 8, "depth": 1, "held_out": 0.3}
+    linear = ro.data.Trajectory(seen, seen[:-1, :1] + noise, 0.05)
+    made = ro.clone(linear, past_actions=0, **settings)
+    assert made.linear_kept
+    assert "(5 parts of the only episode)" in made.description["samples"]
+    curved = ro.data.Trajectory(seen, np.sin(4 * seen[:-1, :1]) + 0.01 * noise, 0.05)
+    made = ro.clone(curved, past_actions=0, **{**settings, "steps": 1200})
+    assert not made.linear_kept

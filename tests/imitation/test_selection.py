@@ -156,6 +156,8 @@ def test_baselines_by_hand():
     assert found["persistence"].total == pytest.approx(np.sqrt((1 + 16) / 2) / 2)
     assert found["linear"].total == pytest.approx(np.sqrt((9 + 1) / 2) / 2, rel=1e-5)
     assert found["nearest neighbor"].total == pytest.approx(np.sqrt(5) / 2)
+    # The mean of 0, 1 and 2 is off by 4 and by 0.
+    assert found["constant"].total == pytest.approx(np.sqrt(16 / 2) / 2)
     clipped = baseline_errors(
         [known], [asked], np.array([4.0]), np.array([2.0]), {"high": np.array([4.5])}
     )
@@ -165,7 +167,8 @@ def test_baselines_by_hand():
 def test_baselines_of_choices():
     known = ro.data.Trajectory(np.array([[-1.0], [1], [0]]), np.array([[0], [3]]), 1.0)
     asked = ro.data.Trajectory(np.array([[-2.0], [2], [0]]), np.array([[0], [3]]), 1.0)
-    found = baseline_errors([known], [asked], np.array([0]), None, {})
+    found = baseline_errors([known], [asked], np.array([0]), np.array([1.5]), {})
+    assert found["constant"].total == 0.5  # Of equally frequent ones the first.
     assert found["linear"].total == found["nearest neighbor"].total == 0
     assert found["persistence"].total == 0.5
 
