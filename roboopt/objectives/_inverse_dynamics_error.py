@@ -8,7 +8,6 @@ are (q̇_{k+1} − q̇_k)/Δt, for which the twin's own motions give exactly 0; 
 them at the samples instead, for smoothed recordings of a real robot.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -48,9 +47,11 @@ class InverseDynamicsError(ResidualObjective):
     """Uses only each n-th instant: neighbors in a smoothed recording are redundant."""
     filter: Float[AnyArray, " sample"] | None = None
     """Weights of the samples around each, an odd number of them, by a filter that
-    smoothed the recorded efforts. The model's dry friction, which jumps where a joint
-    turns, is filtered too; its other efforts are as smooth as the motion. At either end
-    of a batch half of the samples do not count. None for efforts as they were."""
+    smoothed the recorded efforts: the model's efforts are filtered too. Its dry
+    friction, which jumps where a joint turns, is filtered at all samples; all else,
+    as smooth as the motion, at the instants of `every`, of which the filter should span
+    many. At either end of a batch half of the samples do not count. None for efforts as
+    they were."""
     loss: Loss = eqx.field(converter=as_loss, default=L2())
     """A loss, "l1", "l2", "huber", or an elementwise function of the scaled error."""
 
@@ -108,37 +109,63 @@ class InverseDynamicsError(ResidualObjective):
             motion = [*motion, duration]
         computed = inverse(*motion)
         if self.filter is not None:
-            computed = computed + self.filtering(model.dry_friction, model, batch)
+            dry = model.dry_friction(self.rubbing_velocity(model, batch))
+            computed = self.filtered(computed) + self.filtering(dry)[1]
         return computed, recorded
 
-    def filtering(
-        self, friction: Callable[[Array], Array], model: Any, batch: Trajectory
+    def rubbing_velocity(
+        self, model: Any, batch: Trajectory
     ) -> Float[Array, "*batch time joint"]:
-        """Return how much the `filter` changes a friction of the velocities."""
-        count, weights = model.joints, jnp.asarray(self.filter)
-        velocity = jnp.asarray(batch.observations)[..., count : 2 * count]
+        """Return the velocities of dry friction in each step [rad/s or m/s]."""
+        observations = jnp.asarray(batch.observations)
+        velocity = observations[..., model.joints : 2 * model.joints]
         if getattr(model, "implicit_damping", False) and not self.central:
             velocity = velocity if self.staggered else velocity[..., 1:, :]
-        values = friction(self._at_samples(velocity)[..., : batch.steps, :])
-        rows = jnp.moveaxis(values, -2, -1)
-        filtered = jax.lax.conv_general_dilated(
-            rows.reshape(-1, 1, rows.shape[-1]),
-            weights[None, None],
-            (self.every,),
-            "VALID",
-        )
-        filtered = jnp.moveaxis(filtered.reshape(*rows.shape[:-1], -1), -1, -2)
-        return filtered - values[..., self._counted(batch), :]
+        return self._at_samples(velocity)[..., : batch.steps, :]
 
-    def _counted(self, batch: Trajectory) -> slice:
+    def filtered(
+        self, values: Float[AnyArray, "*batch instant axis"]
+    ) -> Float[Array, "*batch time axis"]:
+        """Return the sums of the instants around each, by `weights`."""
+        return _convolved(values, self.weights(), 1)
+
+    def filtering(
+        self, values: Float[AnyArray, "*batch step axis"]
+    ) -> tuple[Float[Array, "*batch time axis"], Float[Array, "*batch time axis"]]:
+        """Return values of all samples, filtered, and how much the instants miss."""
+        values = jnp.asarray(values)
+        instants = values[..., self._instants(values.shape[-2]), :]
+        if self.filter is None:
+            return instants, jnp.zeros_like(instants)
+        whole = _convolved(values, jnp.asarray(self.filter), self.every)
+        return whole, whole - self.filtered(instants)
+
+    def weights(self) -> Float[Array, " instant"]:
+        """Return the weights of the instants around each, of the filter's sum."""
+        whole = jnp.ones(1) if self.filter is None else jnp.asarray(self.filter)
+        first = self._half() % self.every
+        some = whole[first : whole.size - first : self.every]
+        return some * (whole.sum() / some.sum())
+
+    def _half(self) -> int:
+        """Return how many samples at either end do not count."""
+        return 0 if self.filter is None else np.shape(self.filter)[0] // 2
+
+    def _counted(self, steps: int) -> slice:
         """Return the instants that count: all whose filter ends within the batch."""
-        half = 0 if self.filter is None else np.shape(self.filter)[0] // 2
-        if batch.steps <= 2 * half:
+        half = self._half()
+        if steps <= 2 * half:
             raise RobooptError(
-                f"`filter` must be no longer than the {batch.steps} steps of `batch`, "
-                f"got {2 * half + 1} weights."
+                f"`filter` must be no longer than the {steps} steps of `batch`, got "
+                f"{2 * half + 1} weights."
             )
-        return slice(half, batch.steps - half, self.every)
+        return slice(half, steps - half, self.every)
+
+    def _instants(self, steps: int) -> slice:
+        """Return the instants that count, and those that the filter takes beside."""
+        counted, ends = self._counted(steps), self._half() // self.every * self.every
+        last = range(steps)[counted][-1]
+        return slice(counted.start - ends, last + ends + 1, self.every)
 
     @compiled
     def motions(self, model: Any, batch: Trajectory) -> tuple[Array, ...]:
@@ -147,7 +174,8 @@ class InverseDynamicsError(ResidualObjective):
         Returns:
             Positions, velocities, accelerations, (…, time, joint); the time over which
             an acceleration is the mean, (…, time), 0 where it is that of an instant;
-            and the recorded efforts on all joints, (…, time, joint).
+            and the recorded efforts on all joints, (…, time, joint). With a filter the
+            efforts are fewer: the motion holds what leads to them, and what follows.
         """
         observations = jnp.asarray(batch.observations)
         joints = getattr(model, "joints", None)
@@ -164,10 +192,10 @@ class InverseDynamicsError(ResidualObjective):
             gap = jnp.diff(jnp.asarray(batch.times))[..., None]
         acceleration = self._acceleration(velocity, gap)
         velocity = self._at_samples(velocity)
-        recorded = _recorded(model, batch, joints)
-        q, velocity, acceleration, recorded, gap = (
-            x[..., self._counted(batch), :]
-            for x in (q, velocity, acceleration, recorded, gap)
+        recorded = _recorded(model, batch, joints)[..., self._counted(batch.steps), :]
+        q, velocity, acceleration, gap = (
+            x[..., self._instants(batch.steps), :]
+            for x in (q, velocity, acceleration, gap)
         )
         # Means over steps, at the end of which the twin damps, or of instants.
         duration = gap[..., 0] * (not self.central and not self.staggered)
@@ -187,6 +215,15 @@ class InverseDynamicsError(ResidualObjective):
         before, after = gap[..., :-1, :], gap[..., 1:, :]
         inner = (before * later + after * earlier) / (before + after)
         return jnp.concatenate([slope[..., :1, :], inner], -2)
+
+
+def _convolved(values: AnyArray, weights: Array, every: int) -> Array:
+    """Return the sums of (…, time, axis) weighted over time, at each n-th instant."""
+    rows = jnp.moveaxis(jnp.asarray(values), -2, -1)
+    made = jax.lax.conv_general_dilated(
+        rows.reshape(-1, 1, rows.shape[-1]), weights[None, None], (every,), "VALID"
+    )
+    return jnp.moveaxis(made.reshape(*rows.shape[:-1], -1), -1, -2)
 
 
 def _recorded(model: Any, batch: Trajectory, joints: int) -> Array:

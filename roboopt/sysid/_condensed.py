@@ -5,6 +5,7 @@ decomposition of [Y, τ] holds, in as many rows as there are numbers, all that a
 squares fit needs: a fit of an hour takes no longer than that of a second.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,31 +69,26 @@ class Condensed:
         them, columns of each joint's stand between those of the numbers and τ.
         """
         shapes = np.zeros((model.joints, 0, 3)) if shapes is None else shapes
-        motions: list[Any] = [np.asarray(x) for x in error.motions(model, data)]
-        joints = motions[0].shape[-1]
-        *full, duration, recorded = motions
-        full = [x.reshape(-1, joints) for x in (*full, recorded)]
-        motions = [*full[:3], duration.reshape(-1), full[3]]
-        own = own_shapes(model)
-        filtering = _filterings(error, model, data, np.hstack([own, shapes]))
-        columns = own.shape[1] + shapes.shape[1]
-        motions.append(np.asarray(filtering).reshape(-1, joints, columns))
-        instants = len(motions[3])
-        factors: Any = None
-        for first in range(0, instants, CHUNK):
-            chunk = [x[first : first + CHUNK] for x in motions]
-            missing = CHUNK - len(chunk[3])
-            padded: list[Any] = [
-                np.concatenate([x, np.repeat(x[-1:], missing, 0)]) for x in chunk
-            ]
-            made = _matrices(model, shapes, *padded)
-            rows = np.asarray(made)[: CHUNK - missing]
-            rows = np.swapaxes(rows, 0, 1)
-            rows = rows if factors is None else np.concatenate([factors, rows], 1)
+        *motion, recorded = map(np.asarray, error.motions(model, data))
+        recorded = recorded.reshape(-1, model.joints)
+        columns, joint = dry_columns(model), np.arange(model.joints)[:, None]
+        own = columns.shape[1]
+        all_shapes = np.hstack([own_shapes(model), shapes])
+        filtering = map(np.asarray, _filterings(error, model, data, all_shapes))
+        whole, missed = (x.reshape(len(recorded), *x.shape[-2:]) for x in filtering)
+        width = linear_parameters(model).size + shapes.shape[1] + 1
+        factors: Any = np.zeros((model.joints, 0, width))
+        for at, smooth in _smooth_rows(model, motion, np.asarray(error.weights())):
+            left = recorded[at] - smooth[..., -1]
+            parts = smooth[..., :-1], whole[at][..., own:], left[..., None]
+            rows = np.concatenate(parts, -1)
+            rows[:, joint, columns] += missed[at][..., :own]
+            rows = np.concatenate([factors, np.swapaxes(rows, 0, 1)], 1)
             factors = np.linalg.qr(rows, mode="r")
         # Fewer instants than numbers leave fewer rows: zeros keep the shape.
         short = factors.shape[2] - factors.shape[1]
-        return cls(np.pad(factors, ((0, 0), (0, max(short, 0)), (0, 0))), instants)
+        rows = np.pad(factors, ((0, 0), (0, max(short, 0)), (0, 0)))
+        return cls(rows, len(recorded))
 
     def rms(self, numbers: np.ndarray) -> np.ndarray:
         """Return the root mean square of each joint's error with these φ [N·m or N]."""
@@ -170,37 +166,59 @@ def _dry_numbers(model: ParametricTwin) -> list[str]:
     return [kind for kind in DRY_NUMBERS if kind in joint_numbers(model)]
 
 
+def _smooth_rows(
+    model: ParametricTwin, motion: list[np.ndarray], weights: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield instants, and [Y, what is not linear] there, filtered by the `weights`.
+
+    `motion` is what `InverseDynamicsError.motions` returns but for the efforts.
+    """
+    from scipy.ndimage import correlate1d  # Slow to import.
+
+    given = motion[-1].shape[-1]
+    motion = [x.reshape(-1, given, *x.shape[motion[-1].ndim :]) for x in motion]
+    count = given - weights.size + 1  # of instants in each window
+    size = min(given, max(CHUNK, 2 * weights.size))
+    new = size - weights.size + 1
+    least = np.arange(0, count, new)
+    windows = np.repeat(np.arange(len(motion[-1])), len(least))
+    least = np.tile(least, len(motion[-1]))
+    together = max(1, CHUNK // size)
+    for first in range(0, len(windows), together):
+        window, begin = (x[first : first + together, None] for x in (windows, least))
+        at = np.minimum(begin, given - size) + np.arange(size)
+        taken = [x[window, at].reshape(-1, *x.shape[2:]) for x in motion]
+        missing = max(CHUNK, size) - at.size  # One shape is compiled once.
+        padded = [np.concatenate([x, np.repeat(x[-1:], missing, 0)]) for x in taken]
+        made = np.asarray(_matrices(model, *padded))[: at.size]
+        made = made.reshape(*at.shape, *made.shape[1:])
+        made = correlate1d(made, weights, 1)[:, weights.size // 2 :]
+        at = at[:, :new]
+        yield (window * count + at)[at >= begin], made[:, :new][at >= begin]
+
+
 @filter_jit
-def _matrices(
-    model: ParametricTwin, shapes: AnyArray, q: Array, velocity: Array,
-    acceleration: Array, duration: Array, recorded: Array, filtering: Array,
-) -> Array:  # fmt: skip
-    """Return [Y, other shapes of friction, τ less what is not linear], each instant."""
+def _matrices(model: ParametricTwin, *motion: AnyArray) -> Array:
+    """Return Y, and beside it the efforts that are not linear, at each instant."""
     numbers = linear_parameters(model)
-    columns = dry_columns(model)
-    rows, own = np.arange(model.joints)[:, None], columns.shape[1]
 
-    def one(*instant: Array) -> Array:
-        *motion, effort, filtering = instant
-        matrix = effort_matrix(model, *motion)
-        rest = model.inverse_dynamics(*motion) - matrix @ numbers
-        matrix = matrix.at[rows, columns].add(filtering[:, :own])
-        rubbed = dry(motion[1], jnp.asarray(shapes)) + filtering[:, own:]
-        return jnp.concatenate([matrix, rubbed, (effort - rest)[:, None]], 1)
+    def one(*instant: Any) -> Array:
+        matrix = effort_matrix(model, *instant)
+        rest = model.inverse_dynamics(*instant) - matrix @ numbers
+        return jnp.column_stack([matrix, rest])
 
-    return jax.vmap(one)(q, velocity, acceleration, duration, recorded, filtering)
+    return jax.vmap(one)(*motion)
 
 
 @filter_jit
 def _filterings(
     error: InverseDynamicsError, model: ParametricTwin, data: Trajectory, shapes: Any
-) -> Array:
-    """Return what a filter changes of shapes of friction, (…, time, joint, shape)."""
-    if error.filter is None:
-        return jnp.zeros((*error.motions(model, data)[0].shape, shapes.shape[1]))
+) -> tuple[Array, Array]:
+    """Return the `filtering` of shapes of dry friction, (…, time, joint, shape)."""
+    velocity = error.rubbing_velocity(model, data)
 
-    def change(one: Array) -> Array:
-        return error.filtering(lambda v: dry(v, one[:, None])[..., 0], model, data)
+    def one(shape: Array) -> tuple[Array, Array]:
+        return error.filtering(dry(velocity, shape[:, None])[..., 0])
 
-    changes = jax.lax.map(change, jnp.asarray(shapes).swapaxes(0, 1))
-    return jnp.moveaxis(changes, 0, -1)
+    whole, change = jax.lax.map(one, jnp.asarray(shapes).swapaxes(0, 1))
+    return jnp.moveaxis(whole, 0, -1), jnp.moveaxis(change, 0, -1)

@@ -147,7 +147,7 @@ class Fitter:
     samples: tuple[Sequence[Trajectory], ...] = ((), ())
     """Recordings of the fit, and held out, before they are resampled evenly."""
     response: np.ndarray | None = None
-    """Weights by which the model's friction is filtered as the data are."""
+    """Weights by which the model's efforts are filtered as the data are."""
     condensed: tuple[tuple, Condensed] | None = None
     """The condensed data of the last fit of efforts, and what they were made of."""
     kept: Estimate | None = None

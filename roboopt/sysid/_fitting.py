@@ -200,7 +200,7 @@ def fit_noisy(
         found,
         velocities=(*asked, *wanted),
         excess=made.excess,
-        efforts=judge and (judge, made.runs, smoothed(tests, made.cutoff)),
+        efforts=judge and (judge, made.runs, made.prepared(tests)),
         training=tuple(shown),
         held_out=tuple(judging),
         in_steps=in_steps,

@@ -12,6 +12,7 @@ from roboopt.sysid._recordings import moves_by_next_velocity
 
 ROUNDING = 1e-6  # relative
 RESPONSE_PERIODS = 2.5  # of the cutoff, after which a filter has responded
+MAX_MARGIN_SHARE = 0.45  # of the sampling rate
 EDGE_PERIODS = 0.5  # of the cutoff, cut off at either end of a smoothed recording
 
 
@@ -56,6 +57,7 @@ def smoothed(
     edge: float | None = None,
     efforts: bool = True,
     positions: bool = True,
+    margin: float = 1.0,
 ) -> list[Trajectory]:
     """Return the runs smoothed, without the ends that the filter disturbs.
 
@@ -64,13 +66,16 @@ def smoothed(
     such differences too, filtered once more and so later.) At either end `edge` [s] is
     left out, but never more than a quarter of a run. An equation of motion needs
     smoothed efforts too, a simulation needs them as they were, and an error of the
-    positions needs those as they were too: a filter blunts the motion.
+    positions needs those as they were too: a filter blunts the motion. Positions are
+    smoothed above `margin` times the cutoff.
     """
     edge = EDGE_PERIODS / cutoff if edge is None else edge
     result = []
     for run in runs:
         made = smooth(run, cutoff)
-        q = np.asarray(made.observations)[:, : made.observations.shape[-1] // 2]
+        most = max(cutoff, min(margin * cutoff, MAX_MARGIN_SHARE / run.time_step))
+        wide = made if most == cutoff else smooth(run, most)
+        q = np.asarray(wide.observations)[:, : made.observations.shape[-1] // 2]
         rates = np.diff(q, axis=0) / run.time_step
         q = q if positions else np.asarray(run.observations)[:, : q.shape[1]]
         observations = np.hstack([q[1:], rates])

@@ -1,9 +1,11 @@
 """How noisy recordings are smoothed for a fit of their efforts.
 
 Smoothed efforts pass from one sign of friction to the other as slowly as the filter
-responds: where only noise is left then, the model's friction is filtered too. A real
-gear's friction is not the model's; filtering that of the model would fit the efforts
-more closely, and forecast the motion worse.
+responds, and lack the upper harmonics that products of velocities have: where only
+noise is left then, the model's efforts are filtered too (Gautier, 1997), and the
+positions no more than keeps their noise out of the products. A real gear's friction is
+not the model's; filtering that of the model would fit the efforts more closely, and
+forecast the motion worse.
 
 Noise in the positions, and so in accelerations, biases least squares toward 0. The bias
 is what more such noise changes (Cook and Stefanski, 1994): as long as it is more than a
@@ -31,6 +33,7 @@ MAX_HALVINGS = 5  # of the cutoff that are tried
 MIN_CUTOFF_HZ = 2.0  # that is tried
 SAMPLES_PER_PERIOD = 8  # of the cutoff, that a fit takes
 MAX_NOISE_RATIO = 1.5  # of what a fit of the efforts leaves to their noise
+MARGIN = 2.0  # of the positions' cutoff to that of filtered efforts
 MAX_BIAS = 0.5  # standard errors, of any combination of numbers
 
 
@@ -44,7 +47,7 @@ class Smoothing:
     noise: Float[np.ndarray, " joint"]
     """Root mean square of what a fit of the efforts may leave [N·m or N]."""
     response: Float[np.ndarray, " sample"] | None = None
-    """The filter's weights, where friction is filtered too."""
+    """The filter's weights, where the efforts of the model are filtered too."""
     model: ParametricTwin | None = None
     """The robot with the velocity scales of friction that the recordings then show."""
     asked: tuple[str, ...] = ()
@@ -56,6 +59,11 @@ class Smoothing:
     def oversampling(self) -> float:
         """Return how many samples there are for each independent one."""
         return 1 / (2 * self.cutoff * self.runs[0].time_step)
+
+    def prepared(self, runs: Sequence[Trajectory]) -> list[Trajectory]:
+        """Return other recordings smoothed likewise."""
+        margin = 1.0 if self.response is None else MARGIN
+        return smoothed(runs, self.cutoff, margin=margin)
 
     def effort_error(self, fitter: Fitter, data: Trajectory, **settings: Any) -> Any:
         """Return the error of efforts, at a few instants of a cutoff's period."""
@@ -136,7 +144,9 @@ def _filtered(
     if not outlasts(plain.runs, response):
         return plain, np.inf
     sampled, step = fitter.samples[0] or runs, plain.runs[0].time_step
-    windows = effort_windows(plain.runs, response)
+    made = dataclasses.replace(plain, response=response)
+    made = dataclasses.replace(made, runs=tuple(made.prepared(runs)))
+    windows = effort_windows(made.runs, response)
     fitter.response = response
     error = plain.effort_error(fitter, windows)
     oversampling = max(1.0, plain.oversampling / error.every)
@@ -148,7 +158,7 @@ def _filtered(
     left = condensed.rms(numbers)
 
     def noisier(sign: int) -> Condensed:
-        more = smoothed(_noisier(sampled, step, sign), plain.cutoff)
+        more = made.prepared(_noisier(sampled, step, sign))
         return Condensed.of(error, model, effort_windows(more, response))
 
     # Noise like that of the positions, once more, adds what it added before.
@@ -171,13 +181,8 @@ def _filtered(
     shift = np.mean(both, 0) - numbers
     noise = np.where(left > 0, left, np.inf) * np.sqrt(oversampling)
     moved = condensed.factors[:, :, :-1] @ shift / noise[:, None]
-    made = dataclasses.replace(
-        plain,
-        noise=np.maximum(plain.noise, expected),
-        response=response,
-        model=model,
-        asked=asked,
-    )
+    noise_of = np.maximum(plain.noise, expected)
+    made = dataclasses.replace(made, noise=noise_of, model=model, asked=asked)
     return made, float(np.linalg.norm(moved))
 
 

@@ -62,9 +62,15 @@ def test_the_matrix_times_the_numbers_is_the_inverse_dynamics(path, implicit):
     np.testing.assert_allclose(found, effort, rtol=0, atol=1e-13 * np.abs(effort).max())
 
 
-@pytest.mark.parametrize("central", [False, True])
+WEIGHTS = np.array([0.05, 0.2, 0.1, 0.3, 0.2, 0.1, 0.05])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"central": True}, {"filter": WEIGHTS}, {"filter": WEIGHTS, "every": 2}],
+)
 @pytest.mark.parametrize("count", [7, 1500])
-def test_condensed_efforts_have_the_value_of_the_recordings(central, count):
+def test_condensed_efforts_have_the_value_of_the_recordings(settings, count):
     model = parametric(ROBOTS[0], implicit=True)
     generator, joints = np.random.default_rng(2), model.joints
     runs = [
@@ -77,7 +83,7 @@ def test_condensed_efforts_have_the_value_of_the_recordings(central, count):
     ]
     data = sliding_windows(runs, count)
     scale = np.array([2.0, np.inf, 0.5])
-    error = InverseDynamicsError(central=central, scale=scale)
+    error = InverseDynamicsError(scale=scale, **settings)
     batch = Condensed.of(error, model, data).batch()
     for seed in (3, 4):
         other = moved(model, seed)
