@@ -48,10 +48,7 @@ def fitted_robot(
 ) -> Any:
     """Return the robot of a model: the model itself, or its attribute `robot`.
 
-    Raises:
-        RobooptError: if `model` has not the attributes of a `dynamics.Multibody` with
-            the joints and links named, a number is not finite, or a mass, damping,
-            friction or armature is negative.
+    It must have the attributes of a `dynamics.Multibody`, and possible numbers.
     """
     robot = getattr(model, "robot", model)
     if not hasattr(robot, "joint_names"):
@@ -86,11 +83,7 @@ def fitted_robot(
 
 
 def fitted_model(model: UrdfModel, robot: Any) -> UrdfModel:
-    """Return a model whose links have the inertia of a fitted robot's bodies.
-
-    Raises:
-        RobooptError: if an inertia of `robot` is physically inconsistent.
-    """
+    """Return a model whose links have the inertia of a fitted robot's bodies."""
     columns = (robot.masses, robot.centers_of_mass, robot.inertias)
     numbers = (np.asarray(column, np.float64) for column in columns)
     bodies = {

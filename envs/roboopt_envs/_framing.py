@@ -25,10 +25,6 @@ def corners(world: PybulletWorld, configurations: np.ndarray) -> np.ndarray:
     """Return corners of boxes around a robot's shapes at configurations, (k, 3) [m].
 
     Of a link with meshes and collision shapes the box around these stands for both.
-
-    Args:
-        world: of the robot, whose joints stay where they are.
-        configurations: of the joints (c, n) [rad or m].
     """
     client, body, model = world.client, world.body, world.model
     links = {joint.child: link for link, joint in enumerate(model.joints)}
@@ -98,16 +94,10 @@ def planned(world: PybulletWorld, start: np.ndarray) -> np.ndarray:
 def pictures(
     world: PybulletWorld, camera: Camera, configurations: np.ndarray, room: np.ndarray
 ) -> list[np.ndarray]:
-    """Return pictures of configurations, from where all of them are seen.
+    """Return pictures of configurations, from where all of them and `room` are seen.
 
     A joint without limits is seen to ±π rad or ±1 m, or as far as there is room: a
     picture does not follow a motion that leaves everything.
-
-    Args:
-        world: of the robot, whose joints stay where they are.
-        camera: is placed.
-        configurations: of a motion, (c, n) [rad or m].
-        room: other configurations to be in view, (k, n).
     """
     low, high = world.sampling_range(1.0)
     low, high = np.minimum(low, room.min(0)), np.maximum(high, room.max(0))

@@ -48,12 +48,8 @@ class JointLimits:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the velocity that the rows make of `free`, and the motors' efforts.
 
-        Args:
-            q: the coordinates before the step (n,) [rad or m].
-            free: the velocity after the step without limits (n,) [rad/s or m/s].
-            inertia: M (n, n), armature included.
-            time_step: [s].
-            targets: of the motors; None if there are none.
+        The `free` velocity is that after the step without limits, q are the coordinates
+        before, and the inertia M includes armature.
         """
         depths = self._lower - q, q - self._upper
         efforts = np.zeros_like(free)

@@ -15,10 +15,7 @@ def observation_box(
 ) -> gymnasium.spaces.Box:
     """Return the space of observations [q, q̇, goal or reference].
 
-    Args:
-        starts: lower and upper bounds of q at the start, (n,) each [rad or m].
-        time: of an episode [s].
-        shown: lower and upper bounds of a goal; or a reference at each time, (T, m).
+    The `starts` are bounds of q, and `shown` those of a goal, or a reference (T, m).
     """
     # No joint is faster than MAX_SPEED, hence none moves farther than this.
     farthest, speeds = MAX_SPEED * time, np.full(len(starts[0]), MAX_SPEED)

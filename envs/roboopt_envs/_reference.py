@@ -29,13 +29,7 @@ COMPLEX_STEP = 1e-30
 
 
 def read_table(reference: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return the columns of a reference, given or of a CSV file, and stated SI units.
-
-    Raises:
-        RobooptError: if the file cannot be read, a cell is no finite number, the
-            columns differ in length or have one name, or there is no time that
-            increases.
-    """
+    """Return the columns of a reference, or of a CSV file, and stated SI units."""
     columns: Mapping[str, Any]
     if isinstance(reference, Mapping):
         columns = reference
@@ -116,17 +110,9 @@ def joint_positions(
 ) -> np.ndarray:
     """Return the joints' positions of a table, (T, n) [rad or m].
 
-    Args:
-        table: as `read_table` returns it.
-        units: those that the table states.
-        joints: the units of the n joints by their names.
-        chain: of the tool.
-        limits: of the joints, (2, n) [rad or m]; those that are no range do not count.
-        first: configurations to solve for a path's first sample from, (k, n).
-
-    Raises:
-        RobooptError: if the columns are neither the joints' nor a path's, a unit is not
-            one of theirs, or a sample is not within the joints' limits.
+    The table states `units`, and the joints have theirs by name. Limits (2, n) that are
+    no range do not count. A path's first sample is solved for from each of `first`, (k,
+    n).
     """
     others, names = set(table) - {"time"}, list(joints)
     free = limits[0] >= limits[1]

@@ -52,21 +52,12 @@ class Resistance:
         air: tuple[float, float],
         mass_factors: dict[str, float] | None,
     ):
-        """Prepare for the body `loaded[1]` of the client `loaded[0]`.
+        """Prepare for the body `loaded[1]` of the client `loaded[0]`, in SI units.
 
-        Args:
-            model: the robot, as it was loaded.
-            loaded: client and body.
-            damping: of the coordinates [N·m·s/rad or N·s/m].
-            friction: likewise [N·m or N].
-            friction_velocity: v_s, likewise [rad/s or m/s].
-            friction_law: the other parts of the friction.
-            armature: likewise [kg·m² or kg].
-            motors: their joints, largest efforts [N·m or N], and whether they follow
-                velocities and not positions; or None.
-            gravity: [m/s²].
-            air: Bullet's damping of the links' linear and angular velocities [1/s].
-            mass_factors: by which the masses of links were changed after loading.
+        The `motors` are their joints, largest efforts, and whether they follow
+        velocities and not positions. `air` is Bullet's damping of the links' linear and
+        angular velocities, and masses of links were changed after loading by
+        `mass_factors`.
         """
         matrix, self._shift = model.coupling
         self._coordinates = list(model.coordinates)
@@ -145,12 +136,8 @@ class Resistance:
     ) -> tuple[list[float], np.ndarray]:
         """Return the efforts of all moving joints in Bullet, and those of the motors.
 
-        Args:
-            driven: efforts of the motors at the coordinates [N·m or N].
-            states: of the moving joints, as PyBullet returns them.
-            time_step: [s].
-            damping: of the motors, a part of their efforts, at the coordinates.
-            targets: of the motors, where they follow positions or velocities.
+        The `states` of the moving joints are PyBullet's. Motors apply `driven`, of
+        which the `damping` is a part, or follow `targets`.
         """
         q, v = [state[0] for state in states], [state[1] for state in states]
         matrix, bias = self._equations(q, v)

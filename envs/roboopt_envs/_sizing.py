@@ -59,11 +59,6 @@ def travel_times(
 
     Every joint moves alone, its inertia m at its smallest, and nothing but inertia
     takes any of its effort e: half of the way is (e/m) (t/2)²/2.
-
-    Args:
-        world: the robot.
-        efforts: limits of all joints, (n,) [N·m or N].
-        way: of all joints, (n,) [rad or m].
     """
     bodies = RigidBodies(world.model)
     inertia = [np.diag(bodies.mass_matrix(q)) for q in _configurations(world, 32)]

@@ -31,15 +31,9 @@ def find_upright(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the highest equilibrium (n,) [rad or m], and which joints gravity turns.
 
-    Joints that gravity does not turn are at 0, or at the nearest limit.
-
-    Args:
-        world: the loaded robot.
-        given: positions that are told, by joint.
-
-    Raises:
-        RobooptError: if a name or a position in `given` is wrong, a passive joint would
-            move from the configuration found, or a motor cannot hold it.
+    Some positions are `given`, by joint; joints that gravity does not turn are at 0, or
+    at the nearest limit. A passive joint that moves from there, or a motor that cannot
+    hold it, is refused.
     """
     model, bodies = world.model, RigidBodies(world.model)
     names, (lower, upper) = model.joint_names, model.position_limits

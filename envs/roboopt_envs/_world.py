@@ -292,10 +292,8 @@ class PybulletWorld:
     ) -> tuple[list[float], list[float], np.ndarray]:
         """Step once; return q, q̇ and the efforts that the motors applied [N·m or N].
 
-        Args:
-            efforts: of all joints [N·m or N].
-            damping: of the motors by their back-EMF, added to the joints' (n,).
-            targets: of the motors of `set_drives` (m,) [rad or m, rad/s or m/s].
+        The `damping` of the motors, by their back-EMF, is added to the joints', and
+        `targets` are those of the motors of `set_drives`.
         """
         forces = efforts.tolist()
         if self._resistance.acts or damping is not None or targets is not None:

@@ -49,10 +49,7 @@ def _split(arguments: Sequence[str], name: str) -> tuple[Path | None, list[str]]
 def defaults_from(path: Path, command: Any, flag: str = FLAG) -> Any:
     """Return the command with the flags that a run's folder or its settings record.
 
-    Args:
-        path: the folder or the file.
-        command: the class of the command.
-        flag: the one that gave the path, for messages.
+    The `command` is its class, and `flag` the one that gave the path, for messages.
     """
     path = path / SETTINGS if path.is_dir() else path
     settings = read_json(path, flag.strip("-"))
@@ -95,13 +92,7 @@ def code_named(command: Any) -> Iterator[tuple[str, str]]:
 
 
 def require_consent(command: Any, words: Iterable[str], source: str) -> None:
-    """Raise a `RobooptError` if a file names code that the command line does not.
-
-    Args:
-        command: the flags that the file holds.
-        words: those of the command line.
-        source: the file, as messages name it.
-    """
+    """Refuse code that a file names, and not the words of the command line."""
     said = list(words)
     for name, value in code_named(command):
         if not any(value in word for word in said):

@@ -186,11 +186,8 @@ def a_path(text: str) -> Path:
 def parse(command: Any, prog: str, words: Sequence[str], default: Any = None) -> Any:
     """Return the command with the fields that the words of the command line set.
 
-    Args:
-        command: the dataclass.
-        prog: the words before these, for help.
-        words: may ask for help, which is printed and ends the process.
-        default: an instance whose fields are the defaults.
+    The words before these are `prog`. A `default` is an instance whose fields are the
+    defaults. Words may ask for help, which is printed and ends the process.
     """
     width = min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH)
     hints, fields = get_type_hints(command), dataclasses.fields(command)
@@ -335,16 +332,12 @@ def flags_named(sentence: str, command: Any) -> str:
 
 
 def name_flag(message: str, command: Any) -> str:
-    """Return a message in one line, its arguments named as flags.
+    """Return a message in one line, its arguments named as flags of a command, if any.
 
     An argument is the name in backticks that begins the message, one of a group of
     flags after "by", "give" or "with", and any with a value, as in `repair=True`. A
     list after "which takes" becomes that of its flags. Nothing else is changed: further
     names may be those of anything.
-
-    Args:
-        message: such as "`work_weight` must be positive, got -1."
-        command: the command or its dataclass; None names no flag.
     """
     line = " ".join(message.split())
     if command is None:

@@ -24,10 +24,8 @@ def saved(flag: str, path: Path) -> Any:
 def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
     """Return the demonstrator, and its name in words.
 
-    Args:
-        env: the environment, for the library's own controller of its task.
-        given: a file of `roboopt.save`, the folder of a run, or `module:name` of a
-            function; the library's own controller where None.
+    It is `given` by a file of `roboopt.save`, the folder of a run, or `module:name` of
+    a function; None for the library's own controller of the task of `env`.
     """
     if given is None:
         try:

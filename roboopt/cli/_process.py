@@ -14,12 +14,9 @@ MIN_COMPILE_TIME_S = 0.0  # Each of a command's many fast compilations counts to
 
 @contextlib.contextmanager
 def process_settings(worded: Callable[[str], str] = str) -> Iterator[None]:
-    """Show warnings in one line and once.
+    """Show warnings in one line and once, in the words that `worded` makes of them.
 
     An in-process caller, such as a notebook, finds both as before afterwards.
-
-    Args:
-        worded: makes the text to be shown from that of a warning.
     """
     shown, path = warnings.showwarning, list(sys.path)
     said: set[str] = set()

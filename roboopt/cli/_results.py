@@ -17,15 +17,9 @@ ENVIRONMENT = "env"  # of the run, which may import modules and read files
 
 
 def load_result(path: Path, argument: str, allow: Sequence[str]) -> Any:
-    """Return the result of a run.
+    """Return the result of a run, of which `argument` is the command's name.
 
-    Args:
-        path: the folder of the run, or its result.npz.
-        argument: the command's name for `path`.
-        allow: modules that the run names, or their files, which are imported.
-
-    Raises:
-        RobooptError: if `path` is no run, or names a class that is not known.
+    It may hold classes in the modules or files `allow`, which are imported.
     """
     result, missing = load_shown(path, argument, allow)
     if missing:
@@ -36,12 +30,7 @@ def load_result(path: Path, argument: str, allow: Sequence[str]) -> Any:
 def load_shown(path: Path, argument: str, allow: Sequence[str] = ()) -> tuple[Any, str]:
     """Return the result of a run for its tables, figures and motions.
 
-    Returns:
-        The result, and which classes of the user's own it lacks, and how to give them;
-        empty where it lacks none.
-
-    Raises:
-        RobooptError: if `path` is no run.
+    Also which classes of the user's own it lacks, and how to give them; empty for none.
     """
     require_finished(path, argument)
     if fault := _fault(path):
@@ -75,11 +64,7 @@ def command_of(folder: Path) -> Any:
 def write_report(result: Any, path: Path, command: Any, *, video: bool) -> None:
     """Write the report of a result, its arguments named as flags of the command.
 
-    Args:
-        result: of a verb.
-        path: of the page.
-        command: the command or its dataclass; None where Python made the result.
-        video: whether the report has a video.
+    The command, or its dataclass, is None where Python made the result.
     """
     from roboopt import report  # Slow to import.
 

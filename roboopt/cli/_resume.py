@@ -14,15 +14,10 @@ OF_THE_PROCESS = "resume", "no_video", "figures"
 
 
 def resumed(command: Any, before: Any) -> Any:
-    """Return a command that goes on, with the flags that may be changed.
+    """Return a command that goes on; refuse flags other than those that may be changed.
 
-    Args:
-        command: the command with the flags of the command line.
-        before: the command with the settings of the run alone. Its class names the
-            flags that may be changed in `endings`.
-
-    Raises:
-        RobooptError: if another flag differs.
+    The command `before` has the settings of the run alone; its class names the flags
+    that may be changed in `endings`.
     """
     own = groups(command)
     parts = {"": (command, before)}

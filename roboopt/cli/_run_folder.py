@@ -49,14 +49,8 @@ class RunFolder:
     ) -> "RunFolder":
         """Make the folder that a run writes into, before any work is done for it.
 
-        The folder of a run that was killed is used again, unless learning can be
-        resumed from it.
-
-        Args:
-            runs: the folder above, made where it is missing.
-            name: of the run; by default `default`, or `default-2` and so on.
-            default: see `name`.
-            overwrite: whether the run may replace an earlier run of this name.
+        It is `default`, or `default-2` and so on, where no `name` is given. The folder
+        of a run that was killed is used again, unless learning can be resumed from it.
         """
         if name is not None and (not name or name != Path(name).name or name == ".."):
             raise RobooptError(f"`name` must be the name of a folder, got {name!r}")
@@ -91,9 +85,6 @@ class RunFolder:
         """Take up the folder of a run, of which nothing is lost if this is interrupted.
 
         Files that were being written when the run was killed are removed.
-
-        Args:
-            path: `runs/<name>` or `runs/<name>.partial`.
         """
         source = resumable(path)
         final = source.with_name(source.name.removesuffix(PARTIAL))
@@ -116,12 +107,9 @@ class RunFolder:
         return cls(final, work, lock, again=source == work)
 
     def discard(self) -> bool:
-        """Remove what the run has written so far, unless it can be resumed.
+        """Remove the run unless it can be resumed; return whether it stays.
 
         An earlier run, and one that was killed before, stay as they were.
-
-        Returns:
-            Whether the folder is kept.
         """
         own, earlier = (x / CHECKPOINT for x in (self.work, self.path))
         kept = own.exists()
@@ -173,13 +161,10 @@ class RunFolder:
 
 
 def resumable(path: Path) -> Path:
-    """Return the folder that a run goes on from.
+    """Return the folder that a run goes on from, given either of its folders.
 
     That is `runs/<name>.partial` of a run that was killed, from its beginning if it had
     no checkpoint yet, or else `runs/<name>`.
-
-    Args:
-        path: of either folder.
     """
     path = Path(os.path.abspath(path))
     work = path if path.name.endswith(PARTIAL) else partial(path)

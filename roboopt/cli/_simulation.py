@@ -88,11 +88,7 @@ class Simulation:
     )
 
     def options(self, names: Collection[str] | None = None) -> dict[str, Any]:
-        """Return the keywords that are given, of those in `names`.
-
-        Raises:
-            RobooptError: if the text of a flag has not its form.
-        """
+        """Return the keywords that are given, of those in `names`."""
         made = self._read()
         return {
             name: value

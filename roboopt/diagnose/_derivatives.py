@@ -92,12 +92,9 @@ def splits_by_time(objective: Any, batch: Any) -> bool:
 def time_split(
     objective: Any, found: Derivatives, factors: Sequence[float]
 ) -> TimeSplit | None:
-    """Return the split by time of a gradient that was differentiated by the actions.
+    """Return the split by time of a loss that is a mean over starts.
 
-    Args:
-        objective: its loss is a mean over the starts.
-        found: the derivatives.
-        factors: of the derivative of each row.
+    `factors` multiply the derivative of each row. None without derivatives by actions.
     """
     if found.by_action is None:
         return None
@@ -121,12 +118,8 @@ def differentiated(
 ) -> Derivatives:
     """Return the weighted terms and their derivatives.
 
-    Args:
-        loss_fn: the loss.
-        params: where to differentiate.
-        batch: the data.
-        places: for a split by time, the parameters by row: the number of the leaf, and
-            of an element in it or None. The terms must be those of the rollouts.
+    With `places`, these are split by time, and the terms must be those of rollouts: by
+    row the number of the leaf, and of an element in it or None.
     """
     if places is not None:
         return _by_time(loss_fn, params, jnp.asarray(batch), places)
@@ -212,11 +205,7 @@ def _by_time(
 
 
 def differenced(loss_fn: LossFn, params: Any, batch: Any) -> Derivatives:
-    """Return the weighted terms and their derivatives by central differences.
-
-    Raises:
-        RobooptError: if there are too many parameters.
-    """
+    """Return the weighted terms and their derivatives by central differences."""
     leaves, structure = jax.tree.flatten(params)
     count = sum(leaf.size for leaf in leaves)
     if count > MAX_DIFFERENCED:

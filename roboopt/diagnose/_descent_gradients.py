@@ -87,14 +87,7 @@ def _first_order(
     loss: float,
     units: Mapping[str, str] | None = None,
 ) -> Explanation:
-    """Explain a gradient that is known, without evaluating the loss.
-
-    Args:
-        model: the model.
-        gradient: the derivatives, under the names of the model's arrays.
-        loss: the loss.
-        units: of the parameters, as in `explain`.
-    """
+    """Explain a gradient that is known by the names of arrays; no loss is evaluated."""
     params = optimize.partition(model)[0]
     named = zip(optimize.leaf_names(params), jax.tree.leaves(params), strict=True)
     leaves = {name: leaf for name, leaf in named if name in gradient}

@@ -169,11 +169,7 @@ def _measured(
     *,
     by_time: bool = False,
 ) -> _Measured:
-    """Differentiate the loss, by time where it is one of rollouts, and evaluate it.
-
-    Raises:
-        RobooptError: if the loss is not finite, or cannot be differentiated.
-    """
+    """Differentiate the loss, by time where it is one of rollouts, and evaluate it."""
     factors = [1 / row.value(params) if row.log else 1.0 for row in rows]
     places = tuple((row.leaf, row.index) for row in rows) if by_time else None
 
@@ -219,11 +215,7 @@ def _measured(
 
 
 def _term_units(loss_fn: LossFn, params: Any, batch: Any) -> dict[str, str]:
-    """Return the units of the terms by name, in their order.
-
-    Raises:
-        RobooptError: if the objective cannot be traced, or returns no real number.
-    """
+    """Return the units of the terms by name, in their order."""
     objective = loss_fn.objective
     units: dict[str, str] = {}
 
@@ -362,14 +354,9 @@ def _changes(
 
 @np.errstate(all="ignore")
 def _curvature(slopes: Callable[[Any], Any], params: Any, gradient: Any) -> float:
-    """Return gᵀHg / gᵀg, from the gradient a little further along −g.
+    """Return gᵀHg / gᵀg, from the `slopes` of the terms a little further along −g.
 
     It is NaN where the gradient is not finite or zero, or the loss has a kink.
-
-    Args:
-        slopes: returns the derivatives of the terms at other parameters.
-        params: the parameters.
-        gradient: the derivatives there.
     """
     square = _square(gradient)
     if not (square > 0 and math.isfinite(square)):

@@ -33,11 +33,7 @@ class Joined(eqx.Module):
 def parameters_of(
     model: Any, trainable: Callable[[Any], Any] | None = None
 ) -> tuple[Any, Any, Any]:
-    """Split a model as `optimize.partition` does, with its parameters as JAX arrays.
-
-    Raises:
-        RobooptError: if no array is trainable, or one is complex.
-    """
+    """Split a model as `optimize.partition` does, with its parameters as JAX arrays."""
     params, fixed, static = optimize.partition(optimize.with_arrays(model), trainable)
     empty, params = eqx.partition(params, lambda leaf: leaf.size == 0)
     fixed = eqx.combine(fixed, empty)
@@ -80,11 +76,7 @@ def constants_said(names: Sequence[str]) -> list[str]:
 
 
 def require_scalar(argument: str, function: Callable[..., Any], *args: Any) -> None:
-    """Refuse a function that JAX cannot trace, or that returns no real number.
-
-    Raises:
-        RobooptError: naming the `argument`.
-    """
+    """Refuse an `argument` that JAX cannot trace, or that returns no real number."""
     try:
         made = eqx.filter_eval_shape(function, *args)
     except jax.errors.ConcretizationTypeError as error:

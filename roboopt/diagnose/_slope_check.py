@@ -149,11 +149,8 @@ def _extrapolated(
 ) -> tuple[float, float]:
     """Return the limit of differences as the step goes to 0, and its estimated error.
 
-    Args:
-        differences: with an error that falls as the step's power of `order`.
-        steps: each half of the last.
-        rounding: error of the values that the differences are taken of.
-        order: see above.
+    Their error falls as the step's power of `order`, each step is half of the last, and
+    `rounding` is the error of the values that the differences are taken of.
     """
     factor = 2.0**order
     better = (factor * differences[1:] - differences[:-1]) / (factor - 1)

@@ -98,11 +98,7 @@ def dry_friction(robot: Any, velocity: Array) -> Array:
 def rubbed(robot: Any, q: Array, velocity: Array, effort: Array | None) -> Any:
     """Return the robot with the Coulomb friction that its law amounts to here.
 
-    Args:
-        robot: with or without a law.
-        q: [rad or m].
-        velocity: [rad/s or m/s].
-        effort: of the motors [N·m or N]; None if it is to be what the links need.
+    The `effort` is that of the motors, None if it is to be what the links need.
     """
     law = robot.friction_law
     if law is None:

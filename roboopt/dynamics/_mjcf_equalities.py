@@ -40,16 +40,8 @@ def couple(
 ) -> Coupling:
     """Solve the linear constraints for joints, if possible for joints without a motor.
 
-    Args:
-        model: the compiled `mujoco.MjModel`.
-        names: of the joints.
-        held: joints that are locked, and where.
-        driven: whether a joint has a motor.
-        title: a function that names a constraint, given its number.
-
-    Raises:
-        RobooptError: if a constraint is not linear, is of more than two joints, or
-            contradicts the locked joints.
+    Some joints are `held`, by number and where; `driven` ones have a motor, and `title`
+    names a constraint, given its number.
     """
     rows = []
     for number in np.flatnonzero(model.eq_active0).tolist():
@@ -118,9 +110,7 @@ def _tendon(model: Any, tendon: int, title: str) -> np.ndarray:
 def _eliminate(table: np.ndarray, order: list[int]) -> tuple[np.ndarray, list[int]]:
     """Return the reduced table, and the column that each of its first rows solves for.
 
-    Args:
-        table: rows [G b].
-        order: columns of G, those to be solved for first.
+    Of the rows [G b], the columns of G in this `order` are solved for first.
     """
     pivots: list[int] = []
     scale = np.abs(table).max(initial=0.0) * ROUNDING
@@ -142,13 +132,7 @@ def _eliminate(table: np.ndarray, order: list[int]) -> tuple[np.ndarray, list[in
 
 
 def require_open(model: Any, carriers: Sequence[int], title: Any) -> None:
-    """Refuse constraints that close a loop of bodies.
-
-    Args:
-        model: the compiled `mujoco.MjModel`.
-        carriers: for each body the joint that carries it, −1 for the world.
-        title: a function that names a constraint, given its number.
-    """
+    """Refuse constraints that close a loop of bodies, which these joints carry."""
     for number in np.flatnonzero(model.eq_active0).tolist():
         if model.eq_type[number] in (JOINT, TENDON):
             continue

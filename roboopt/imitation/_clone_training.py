@@ -290,12 +290,7 @@ class Training:
         callback: Callable[[Any], object] | None = None,
         checkpoint: Any = None,
     ) -> Result:
-        """Descend on the mismatch, and return the best policy on validation samples.
-
-        Raises:
-            KeyboardInterrupt: if the descent was interrupted before its first step.
-            RobooptError: if there is no time for a step.
-        """
+        """Descend on the mismatch, and return the best policy on validation samples."""
         objective, data, size = self.objective, self.data, self.batch_size
         model, validation, optimizer = self.policy, self.validation, None
         if self.folded:

@@ -209,11 +209,7 @@ class DemonstrationSet:
     def require_longer(self, **windows: int | None) -> None:
         """Refuse samples longer than every episode; warn if some are shorter.
 
-        Args:
-            **windows: how many steps of an episode a sample holds, by argument.
-
-        Raises:
-            RobooptError: if no episode is as long.
+        The `windows` say how many steps of an episode a sample holds, by argument.
         """
         lengths = [episode.steps for episode in self.whole]
         shortest, longest = min(lengths), max(lengths)

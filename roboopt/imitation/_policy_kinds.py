@@ -151,16 +151,10 @@ def with_memory(
 ) -> Any:
     """Return the policy that acts: a history of observations in, chunks executed.
 
-    Args:
-        model: from `history` observations to an action, or to `chunk` actions.
-        size: of one observation.
-        history: observations that `model` sees.
-        chunk: actions that `model` returns; None for one without a chunk axis.
-        averages: whether the actions of overlapping chunks are averaged. The mean of
-            chunks drawn from a multimodal policy could lie between modes.
-        past: how many of its last actions the policy sees, and what counts as the
-            action before an episode.
-        space: of the actions, which are clipped to it.
+    The `model` makes of `history` observations, of this `size` each, an action, or a
+    `chunk` of them. If it `averages`, overlapping chunks are averaged: the mean of
+    chunks drawn from a multimodal policy could lie between modes. `past` is how many of
+    its last actions it sees, and what counts as the action before an episode.
     """
     if chunk is not None:
         ensemble = {} if averages else {"ensemble": None}

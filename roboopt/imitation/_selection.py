@@ -106,15 +106,10 @@ class Selection:
     ) -> "Selection | None":
         """Build the policies; None where discrete actions have no folds.
 
-        Args:
-            mismatch: what is minimized.
-            data: the episodes.
-            parts: samples by "training", "validation" and "known", which are both.
-            build: returns a policy of a kind that begins with samples, and its words.
-            chunk: actions predicted at once; None for one.
-            seed: random seed of the folds.
-            folded: whether few episodes select by cross-validation.
-            discrete: whether the actions are choices, which no linear policy makes.
+        The `parts` are samples by "training", "validation" and "known", which are both,
+        and `build` returns a policy that begins with samples, and its words. If
+        `folded`, few episodes select by cross-validation; no linear policy makes
+        `discrete` choices.
         """
         folds, lengths = 0, [e.steps for e in data.validation]
         if data.folder is not None:  # Nobody knows whose samples were drawn.

@@ -22,11 +22,7 @@ RUN_PARTS = 5  # of a single run, long enough to be compared like episodes
 
 
 def simplest(costs: np.ndarray) -> int:
-    """Return the candidate that is kept.
-
-    Args:
-        costs: (candidate, episode), the simplest first.
-    """
+    """Return the candidate kept, of costs (candidate, episode), simplest first."""
     best = int(costs.sum(1).argmin())
     gaps = costs[: best + 1] - costs[best]
     count = costs.shape[1]
@@ -52,16 +48,12 @@ def mean_interval(values: Sequence[np.ndarray]) -> tuple[float, float]:
 def ratio_interval(
     values: Sequence[np.ndarray], others: Sequence[np.ndarray]
 ) -> tuple[float, float]:
-    """Return the 95 % interval of a ratio of two sums of samples ≥ 0.
+    """Return the 95 % interval of a ratio of two sums of samples ≥ 0, by episode.
 
     It is Student's interval of the logarithm, whose standard error follows from the
     episodes' shares in the two sums. So it is positive, and a few large values in both
     sums do not hide that one is larger. Without two episodes and two positive sums it
     is infinite: parts of one episode do not tell how episodes differ.
-
-    Args:
-        values: (time,) by episode.
-        others: likewise.
     """
     from scipy.stats import t
 

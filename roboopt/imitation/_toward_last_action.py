@@ -31,14 +31,10 @@ def toward_last_action(
     fold: np.ndarray,
     unit: np.ndarray,
 ) -> list[LinearPolicy]:
-    """Return the policies with the weights W of one λ.
+    """Return the policies with the weights W of one λ, which the `samples` choose.
 
-    Args:
-        policies: of observations whose last axes are the last action.
-        learned: the samples of each policy's regression.
-        samples: those that choose λ.
-        fold: (sample,), the number of the policy that has not seen a sample.
-        unit: (sample,), the episode that it belongs to.
+    The last axes of their observations are the last action. A policy has `learned` some
+    samples; `fold` is the policy that has not seen a sample, `unit` its episode.
     """
     costs = np.zeros((len(PENALTIES), unit.max() + 1))
     for number in np.unique(fold):

@@ -108,15 +108,8 @@ def limits(
 ) -> list[tuple[np.ndarray, np.ndarray] | None]:
     """Return the lowest and highest values of each leaf of `params`, None if unbounded.
 
-    Args:
-        bounds: the bounds.
-        model: the model that they select leaves of.
-        params: its trainable leaves.
-        batched: whether each leaf has a leading axis of starts, which the bounds do
-            not have.
-
-    Raises:
-        RobooptError: if a bound selects no trainable leaf, or one that has a bound.
+    If `batched`, each leaf has a leading axis of starts, which the bounds do not have.
+    A bound that selects no leaf, or one that has a bound, is refused.
     """
     leaves, structure = jax.tree.flatten(params)
     found: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(leaves)
@@ -149,11 +142,8 @@ def intervals(
 ) -> Any:
     """Return the tree of `params` with an `Interval` at each leaf that needs one.
 
-    A leaf without bounds whose type is that of the coordinates needs none: None. The
-    arguments are those of `limits`.
-
-    Raises:
-        RobooptError: as `limits`, or if a leaf does not lie strictly inside.
+    A leaf without bounds whose type is that of the coordinates needs none: None. A leaf
+    that is not strictly inside is refused; the arguments are those of `limits`.
     """
     leaves, structure = jax.tree.flatten(params)
     free = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in leaves))
@@ -186,13 +176,7 @@ def to_free(intervals: Any, leaves: Any) -> Any:
 
 
 def by_parameter(intervals: Any, params: Any, gradient: Any) -> Any:
-    """Return the derivatives by the parameters from those by free coordinates.
-
-    Args:
-        intervals: as `intervals` returns them.
-        params: the coordinates without bounds.
-        gradient: the derivatives by these.
-    """
+    """Return the derivatives by the parameters from those by free coordinates."""
     known = lambda x: isinstance(x, Interval)  # noqa: E731
     if not any(map(known, jax.tree.leaves(intervals, is_leaf=known))):
         return gradient

@@ -179,11 +179,7 @@ class Part:
 
 
 def as_part(checkpoint: "str | PathLike | Part | None") -> Part | None:
-    """Return the place of a descent that may have a file of its own.
-
-    Raises:
-        RobooptError: as `Checkpoint`.
-    """
+    """Return the place of a descent that may have a file of its own."""
     if checkpoint is None or isinstance(checkpoint, Part):
         return checkpoint
     return Checkpoint(checkpoint).part("")

@@ -41,13 +41,9 @@ def reason_to_rest(
 ) -> str:
     """Return why the loss of one start has not improved any more.
 
-    On a plateau the gradient is small, too. A descent that is stuck finds no lower loss
-    along a gradient that is not: the objective is not smooth, or badly scaled.
-
-    Args:
-        history: of the descent.
-        tolerance: the fraction of the loss that counts as an improvement.
-        size: the norm of the parameters.
+    On a plateau the gradient is small, too, for parameters of this `size`, their norm.
+    A descent that is stuck finds no lower loss along a gradient that is not: the
+    objective is not smooth, or badly scaled.
     """
     losses = np.asarray(history["loss"], float)
     if len(losses) < 2 or "actual_decrease" not in history:
@@ -72,12 +68,7 @@ def without_progress(reason: str, steps: int, history: Mapping[str, np.ndarray])
 
 
 def failed_starts(descent: Any, losses: np.ndarray) -> str:
-    """Name the starts that failed while others went on, and why each did.
-
-    Args:
-        descent: the state of all starts.
-        losses: (steps, starts).
-    """
+    """Name the starts that failed while others went on, and why each did."""
     failed = np.flatnonzero(descent.failed)
     bad_leaves, names = (
         np.asarray(descent.bad_leaves)[failed],

@@ -37,19 +37,7 @@ class Feed:
     def __init__(
         self, given: Any, model: Any, steps: int, batch_size: int | None, seed: int
     ):
-        """Ask for the first batch.
-
-        Args:
-            given: what `as_source` returned.
-            model: the initial model.
-            steps: gradient steps of the whole run.
-            batch_size: samples of a minibatch; None for all of a batch in each step.
-            seed: of the keys for the source.
-
-        Raises:
-            RobooptError: if `steps` of the source is less than 1, or the first batch
-                does not hold arrays.
-        """
+        """Ask for the first batch of what `as_source` returned, in a run of `steps`."""
         self._given, self._batch_size = given, batch_size
         self.changes = isinstance(given, Source)
         self.iterable = isinstance(given, Batches)
@@ -91,14 +79,9 @@ class Feed:
         return type(given).__qualname__, self.steps, self.drifts, own
 
     def resume(self, state: Any, taken: int) -> bool:
-        """Restore the source after `taken` steps.
+        """Restore the source after `taken` steps; return whether a batch serves on.
 
-        Returns:
-            Whether the last batch serves on, as of a source that can repeat it; else
-            the next `advance` asks anew.
-
-        Raises:
-            SourceFailed: as `advance`.
+        A source that cannot repeat it is asked anew by the next `advance`.
         """
         if hasattr(self._given, "restore"):
             self._given.restore(state)
@@ -112,11 +95,9 @@ class Feed:
     def advance(self, model: Any) -> Any:
         """Ask for the next batch, and return the model to continue with.
 
-        Raises:
-            SourceExhausted: if an iterable has ended; the last batch then serves once
-                more.
-            SourceFailed: if the source raises an error, or its arrays are not finite
-                or of other shapes than the first.
+        An iterable that has ended raises `SourceExhausted`, and its last batch serves
+        once more. A source that fails, or whose arrays are not like the first, raises
+        `SourceFailed`.
         """
         self._number += 1
         try:

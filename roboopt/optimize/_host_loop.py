@@ -23,12 +23,9 @@ from roboopt.optimize._validation import NAME, validated
 def advance_on_host(
     problem: Problem, state: State, number: int
 ) -> tuple[State, dict, int]:
-    """Take one step at most, the one of this `number`.
+    """Take one step at most, the one of this `number`; return as `advance` does.
 
     Drawing and moving are compiled, except for a line search, which runs the simulator.
-
-    Returns:
-        What `advance` returns, with filled rows only.
     """
     descent = state.descent
     if bool(descent.failed) or bool(descent.stale >= problem.patience):

@@ -32,19 +32,10 @@ def identity(
     on_host: bool,
     own_optimizer: bool,
 ) -> dict[str, str]:
-    """Return the parts of the identity by name.
+    """Return the parts of the identity by name, of a descent before its first step.
 
     How long a descent lasts is no part of it: it may be given more steps, over which
     the optimizers of roboopt then anneal their rate.
-
-    Args:
-        problem: the problem.
-        feed: where its batches come from.
-        params: the trainable leaves at the start.
-        fixed: the other arrays of the model.
-        descent: the state before the first step.
-        on_host: whether the objective runs a simulator that JAX cannot trace.
-        own_optimizer: whether the optimizer is a default one.
     """
     if problem.batched:
         params, fixed, descent = jax.eval_shape(
@@ -86,13 +77,7 @@ def _versions() -> dict[str, str]:
 
 
 def check_identity(here: dict[str, str], there: dict[str, str], path: Any) -> None:
-    """Raise a `RobooptError` if two identities differ.
-
-    Args:
-        here: the identity of this descent.
-        there: that of the checkpoint.
-        path: the file of the checkpoint.
-    """
+    """Raise a `RobooptError` if the identity of a checkpoint `there` is another."""
     if here["model"] != there.get("model"):  # then so is all that depends on it
         here = {name: here[name] for name in ("seed", "model") if name in here}
     other = differing(here, there) if there else "the version of roboopt"

@@ -267,13 +267,9 @@ def move(
 ) -> Descent:
     """Return the descent after one step of the optimizer.
 
-    Args:
-        problem: the problem.
-        descent: the descent before the step.
-        batch: the batch of the step.
-        found: the loss, the gradient, the next state of the estimator, and the loss on
-            held-out data, None without them.
-        value: `value(params)`, the loss for line searches.
+    The step has `found` the loss, the gradient, the next state of the estimator, and
+    the loss on held-out data, None without them. Line searches evaluate
+    `value(params)`.
     """
     loss, gradient, estimator, held_out = found
     if value is None:

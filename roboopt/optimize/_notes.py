@@ -39,12 +39,7 @@ def step_notes(
 ) -> dict[str, Float[Array, ""]]:
     """Return the notes of one step, but for the actual decrease.
 
-    Args:
-        before: the parameters before the step.
-        after: those after it.
-        gradient: the gradient before it.
-        optimizer: the state of the optimizer after it.
-        now: whether to look at the step; NaN otherwise.
+    The `optimizer` is its state after the step. Where not `now`, the move is NaN.
     """
 
     def of_step() -> tuple[Array, Array]:

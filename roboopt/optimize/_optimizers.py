@@ -36,11 +36,7 @@ def default_optimizer(steps: int, deterministic: bool, estimated: bool) -> Any:
 
 
 def checked_optimizer(optimizer: Any) -> Any:
-    """Return an optax transformation that takes the loss as an extra argument.
-
-    Raises:
-        RobooptError: if `optimizer` is no optax transformation.
-    """
+    """Return an optax transformation that takes the loss as an extra argument."""
     import optax
 
     if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):

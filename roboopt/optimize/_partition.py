@@ -105,11 +105,7 @@ def check_model(params: Any, fixed: Any, batched: bool) -> None:
 
 
 def updated_arrays(model: Any, trainable: Any, fixed: Any) -> Any:
-    """Return the fixed arrays of a model that came with a batch.
-
-    Raises:
-        RobooptError: if their shapes or dtypes are not those of `fixed`.
-    """
+    """Return the fixed arrays of a model that came with a batch, alike in shape."""
     updated = partition(model, trainable)[1]
     new, old = (
         [(x.shape, x.dtype) for x in jax.tree.leaves(tree)] for tree in (updated, fixed)

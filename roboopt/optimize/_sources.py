@@ -144,11 +144,7 @@ class Batches:
         self._iterable, self._iterator = iterable, iter(iterable)
 
     def next(self, model: Any, key: Any) -> Any:
-        """Return the next item.
-
-        Raises:
-            SourceExhausted: if there are no more.
-        """
+        """Return the next item, or raise `SourceExhausted`."""
         for _ in range(2):
             for batch in self._iterator:
                 if not isinstance(batch, list):
@@ -164,16 +160,9 @@ class Batches:
 def as_source(
     data: Any, batch_size: int | None, **others: Any
 ) -> FullBatch | Minibatches | Sampler | Source:
-    """Return where the batches of `data` come from.
+    """Return where the batches of `data` come from, which is as in `minimize`.
 
-    Args:
-        data: as in `minimize`.
-        batch_size: samples of a minibatch.
-        **others: the arguments `batched`, `tolerance` and `checkpoint` of `minimize`,
-            which not all data support.
-
-    Raises:
-        RobooptError: if `data`, or another argument together with it, is refused.
+    Not all data support all of its arguments `batched`, `tolerance` and `checkpoint`.
     """
     if isinstance(data, Source):
         source, kind, refused = data, "a source", ["batched"]
@@ -209,11 +198,7 @@ def _is_iterable(data: Any) -> bool:
 
 
 def array_source(data: Any, batch_size: int | None) -> FullBatch | Minibatches:
-    """Return the source of batches from arrays.
-
-    Raises:
-        RobooptError: if `data` are not finite arrays, or `batch_size` does not fit.
-    """
+    """Return the source of batches from arrays."""
     if data is None and batch_size is None:
         return FullBatch(None)
     data = arrays(data)
@@ -229,11 +214,7 @@ def array_source(data: Any, batch_size: int | None) -> FullBatch | Minibatches:
 
 
 def arrays(data: Any) -> Any:
-    """Return `data` as arrays of JAX.
-
-    Raises:
-        RobooptError: if `data` holds no array or anything else, or is not finite.
-    """
+    """Return `data` as arrays of JAX, refused unless they hold finite arrays."""
     leaves = jax.tree_util.tree_leaves_with_path(data)
     is_array = [eqx.is_array_like(x) or hasattr(x, "__array__") for _, x in leaves]
     if not (leaves and all(is_array)):

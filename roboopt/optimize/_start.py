@@ -41,12 +41,9 @@ def _begin(problem: Problem, params: Any, fixed: Any, key: PRNGKeyArray) -> Stat
 def renew(problem: Problem, state: State, fixed: Any, drifted: bool) -> State:
     """Return the state before the first step on another batch of a source.
 
-    Args:
-        problem: the problem with the new batch as its source.
-        state: the state after the last step.
-        fixed: the fixed arrays of the model that came with the batch.
-        drifted: whether its losses do not compare with those of the last batch: the
-            best model so far is kept until their running mean is known.
+    Its model came with the arrays `fixed`. If `drifted`, its losses do not compare with
+    those of the last batch: the best model so far is kept until their running mean is
+    known.
     """
     descent = dataclasses.replace(state.descent, fixed=fixed)
     if keeps_gradient(descent.optimizer):

@@ -33,11 +33,8 @@ class StepLog:
     ) -> None:
         """Tell of the steps of `rows`, which begin at step `first`.
 
-        Args:
-            first: number of the first step.
-            rows: the numbers of each step.
-            hold: whether to tell of the last step with the next ones, which note in
-                `rows` how much it has lowered the loss.
+        With `hold`, the last one is told with the next ones, which note in `rows` how
+        much it has lowered the loss.
         """
         self.tell_held()
         last = len(rows["loss"]) - 1

@@ -33,16 +33,10 @@ class Validation(eqx.Module):
 
     @classmethod
     def of(cls, data: Any, steps: int, noisy: bool) -> "Validation | None":
-        """Read the argument `validation`; None stays None.
+        """Read the argument `validation`, a batch; None stays None.
 
-        Args:
-            data: a batch.
-            steps: of the descent.
-            noisy: whether each step has another batch: its loss is then cheap beside
-                that on `data`, which is known every so many steps.
-
-        Raises:
-            RobooptError: if `data` holds no arrays, or they are not finite.
+        Where steps are `noisy`, each on another batch, they are cheap beside the loss
+        on `data`, which is then known every so many steps.
         """
         if data is None:
             return None
@@ -62,10 +56,8 @@ class Validation(eqx.Module):
 def validated(problem: Any, descent: Any, step: Any) -> Float[Array, "*start"] | None:
     """Return the held-out loss before a step: NaN between those at which it is known.
 
-    Args:
-        problem: the `Problem`; None is returned if it has no `validation`.
-        descent: the state of the descent; with `batched=True` of all.
-        step: the number of the step.
+    It is None for a problem without `validation`; with `batched=True` there is one a
+    start.
     """
     validation = problem.validation
     if validation is None:

@@ -84,17 +84,9 @@ def policy_network(
 ) -> NormalizedMLP:
     """Build a network whose inputs are normalized by `observations`.
 
-    Args:
-        observations: samples.
-        outputs: number of outputs.
-        key: random key of the weights.
-        targets: desired values of the first outputs: the linear path begins at their
-            least squares.
-        lower: limits at which targets are censored; outputs below count as equal.
-        upper: upper limits, likewise.
-        extra: number of further inputs, which are not normalized.
-        quantiles: as in `Normalizer.of`.
-        **settings: see `NetworkSettings`.
+    The linear path begins at the least squares of `targets`, the desired values of the
+    first outputs. Where these are at the limits `lower` and `upper` they are censored:
+    outputs beyond count as equal. `extra` further inputs are not normalized.
     """
     features = angle_features(observations, tuple(settings.get("angles", ())))
     seen = Normalizer.of(features, quantiles=quantiles)

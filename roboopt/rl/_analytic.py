@@ -151,11 +151,6 @@ def analytic_adam(steps: int, learning_rate: float, max_norm: float = 1.0) -> An
 
     Through a robot that is about to fall gradients are a thousand times what they are
     elsewhere; clipping their norm keeps only the direction of these.
-
-    Args:
-        steps: gradient steps in all.
-        learning_rate: the largest learning rate.
-        max_norm: the norm that gradients are clipped to.
     """
     import optax
 

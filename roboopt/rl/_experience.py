@@ -46,9 +46,7 @@ class Experience(ABC):
     def next(self, model: Any, key: Any) -> Block:
         """Let `model` act; return the batch, and the model with renewed normalizers.
 
-        Args:
-            model: the agent.
-            key: not used; the randomness follows from the seed of the source.
+        The randomness follows from the seed of the source, not from `key`.
         """
         if not self._begun:
             self._begin()

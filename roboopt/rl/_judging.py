@@ -37,12 +37,7 @@ def unjudged(
 ) -> ReinforceResult:
     """Return the policy with all that is known before it is evaluated.
 
-    Args:
-        task: the environment.
-        run: what was minimized.
-        monitor: counted the timesteps.
-        result: of `minimize`.
-        new: whether the start was a fresh policy.
+    `new` says whether the start was a fresh policy.
     """
     space = task.env.action_space
     policy, start = (acting_policy(x, space) for x in (result.model, run.model))

@@ -205,11 +205,7 @@ class PGPEData(Experience):
         self._cost = 0  # of the longest block
 
     def _block(self, model: Any, number: int) -> Block:
-        """Run policies that `model` draws; return their advantages.
-
-        Raises:
-            RobooptError: if `model` cannot draw, or the rollout returns no rewards.
-        """
+        """Run policies that `model` draws; return their advantages."""
         if not isinstance(model, ParameterNoise):
             raise RobooptError(
                 f"`model` must be a `ParameterNoise`, got {type(model).__name__}."

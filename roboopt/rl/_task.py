@@ -58,13 +58,7 @@ class Task:
         devices: Sequence[Any] | None = None,
         workers: Ray | None = None,
     ):
-        """Make an environment and look at it; the arguments are those of `reinforce`.
-
-        Raises:
-            RobooptError: if an argument breaks its rule, `env` cannot be made, its
-                spaces cannot be learned in, or no episode ends.
-            EnvError: if it fails in an episode that looks for an end.
-        """
+        """Make an environment and look at it; arguments are those of `reinforce`."""
         if timesteps is not None and not isinstance(timesteps, Integral):
             raise RobooptError(f"`timesteps` must be a whole number, got {timesteps}.")
         require_at_least(1, max_steps=max_steps, timesteps=timesteps, envs=envs)

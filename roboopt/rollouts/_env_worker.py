@@ -71,11 +71,7 @@ class EnvWorker:
         return self.receive
 
     def receive(self) -> Any:
-        """Wait for the answer to the last request.
-
-        Raises:
-            Fault: if an environment raised, was late, or died with the process.
-        """
+        """Wait for the answer to the last request, or raise a `Fault`."""
         number = failure = answer = None
         while number != self._number:
             try:
@@ -122,12 +118,8 @@ class EnvWorker:
 def portable(make: Any) -> tuple[list[tuple[str, bytes]], dict[str, Any], bytes]:
     """Return what makes an environment in another process.
 
-    Returns:
-        The environments that are registered here, the lines of code that is in no file,
-        and `make`.
-
-    Raises:
-        RobooptError: if `make` cannot be sent.
+    These are the environments that are registered here, the lines of code that is in no
+    file, and `make`.
     """
     import gymnasium
 

@@ -10,11 +10,9 @@ from roboopt.data import Trajectory
 def joined(
     parts: list[tuple[np.ndarray, Trajectory]], max_steps: int | None
 ) -> Trajectory:
-    """Return stacked episodes as if they had run side by side.
+    """Return stacked episodes as if they had run side by side, padded to `max_steps`.
 
-    Args:
-        parts: the numbers of some episodes, from 0 without a gap, and their motions.
-        max_steps: what they are padded to; None for the longest.
+    The parts are the numbers of some episodes, from 0 without a gap, and their motions.
     """
     numbers = np.concatenate([rows for rows, _ in parts])
     runs = [run for _, run in parts]

@@ -28,15 +28,8 @@ class EpisodeParts:
         """Make the folder, or read what an earlier process left there.
 
         Files that were being written when that process was killed are removed, and so
-        is a part that is damaged, with a warning: its episodes are run again.
-
-        Args:
-            folder: made where it is missing.
-            identity: what makes the recording this one and no other, by name.
-
-        Raises:
-            RobooptError: if the folder cannot be written, a part cannot be read since
-                the disk fails, or the folder is of another recording.
+        is a part that is damaged, with a warning: its episodes are run again. A folder
+        of another `identity` is refused.
         """
         self._folder, self._written = Path(folder), time.perf_counter()
         self.found: list[dict[str, np.ndarray]] = []

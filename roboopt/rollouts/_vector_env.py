@@ -76,9 +76,7 @@ class EpisodeCounter:
     def add(self, steps: Steps, success: dict[tuple[int, int], Any]) -> list[Episode]:
         """Return the episodes that ended in the next block, in their order.
 
-        Args:
-            steps: the block.
-            success: of the episodes that end, by time and environment.
+        Their `success` is by time and environment.
         """
         totals = self._returns + np.cumsum(np.asarray(steps.rewards, float), 0)
         counts = self._elapsed + np.cumsum(np.asarray(steps.valid), 0)

@@ -15,12 +15,9 @@ STEPS = 12  # in a row; a joint that swings freely does not turn around so often
 
 
 def chatters(observations: Any, joints: int) -> Any:
-    """Return which motions chatter, (starts,).
+    """Return which motions chatter, (starts,), of observations (starts, time, obs).
 
-    Args:
-        observations: (starts, time, obs), which begin with the positions and velocities
-            of so many `joints`.
-        joints: how many.
+    These begin with the positions and velocities of so many `joints`.
     """
     xp = np if isinstance(observations, np.ndarray) else jnp
     speeds = observations[..., joints : 2 * joints]

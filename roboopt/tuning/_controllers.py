@@ -69,11 +69,7 @@ CONTROLLERS: Mapping[str, tuple[str, Callable[..., Any]]] = {
 
 
 def named_controller(name: str, env: Any, twin: Any, task: Any) -> tuple[Any, str]:
-    """Return the controller of a name, and what it is in words.
-
-    Raises:
-        RobooptError: if the controller cannot drive the robot.
-    """
+    """Return the controller of a name, and what it is in words."""
     words, make = CONTROLLERS[name]
     robot = None if hasattr(twin, "dynamics") else getattr(twin, "robot", None)
     full = twin.action_size == twin.joints

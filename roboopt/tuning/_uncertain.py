@@ -54,12 +54,7 @@ def run_alike(
 ) -> Trajectory:
     """Run a policy through the twins of the robots that `collect` draws with a seed.
 
-    Args:
-        env: the environment.
-        rollout: of its twin, with a `Randomized`.
-        policy: behind its delay and noise, as `collect` runs it.
-        starts: observations (starts, obs).
-        seed: that of `collect`.
+    The policy is behind its delay and noise, as `collect` runs it.
     """
     found = randomized(rollout.dynamics)
     assert found is not None
