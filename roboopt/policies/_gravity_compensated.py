@@ -10,24 +10,23 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen, Jittable, check_shape
+from roboopt._core import AnyArray, Frozen, check_shape
 from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Demonstrations
 from roboopt.dynamics import Multibody
 from roboopt.policies._mlp import MLPPolicy
+from roboopt.policies._offset import OffsetPolicy, reduced
 
 
-class GravityCompensated(Jittable):
+class GravityCompensated(OffsetPolicy):
     """`policy` plus the effort g(q) that holds `robot` still where it is.
 
     `sample`, `log_prob` and `flow_error` exist where `policy` has them. `policy` must
     not return chunks, whose later actions come at another q.
     """
 
-    policy: Any
     robot: Frozen[Multibody]
     first: int = eqx.field(static=True)
     """The axis of an observation at which q begins."""
@@ -70,12 +69,8 @@ class GravityCompensated(Jittable):
         shell = cls(None, robot, first=first)
         check_shape("actions", samples.actions.shape[1:], (len(robot.joint_names),))
         gravity = jax.jit(jax.vmap(shell.gravity))(jnp.asarray(samples.observations))
-        actions, low, high = (
-            None if x is None else np.asarray(x) - np.asarray(gravity)
-            for x in (samples.actions, samples.low, samples.high)
-        )
-        rest = Demonstrations(samples.observations, actions, samples.weights, low, high)  # type: ignore
-        return cls(inner(rest, key=key, **settings), robot, first=first)
+        policy = inner(reduced(samples, gravity), key=key, **settings)
+        return cls(policy, robot, first=first)
 
     def gravity(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " joint"]:
         """Return g(q) [N·m or N]."""
@@ -88,35 +83,7 @@ class GravityCompensated(Jittable):
             )
         return robot.gravity_effort(jnp.asarray(observation)[self.first : end])
 
-    def _total(self, observation: AnyArray, rest: Array) -> Array:
+    def _offset(self, observation: AnyArray, action: Any, name: str) -> Array:
         gravity = self.gravity(observation)
-        check_shape("policy(observation)", rest.shape, gravity.shape)
-        return gravity + rest
-
-    def _rest(self, observation: AnyArray, action: AnyArray) -> Array:
-        gravity = self.gravity(observation)
-        check_shape("action", action.shape, gravity.shape)
-        return jnp.asarray(action) - gravity
-
-    def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " joint"]:
-        """Return the effort [N·m or N]."""
-        return self._total(observation, self.policy(observation))
-
-    # Properties, so that `hasattr` answers for the inner policy.
-    @property
-    def sample(self) -> Callable[..., Array]:
-        """Return `sample(observation, key) -> action`."""
-        sample = self.policy.sample
-        return lambda o, key: self._total(o, sample(o, key))
-
-    @property
-    def log_prob(self) -> Callable[..., Array]:
-        """Return `log_prob(observation, action)`."""
-        log_prob = self.policy.log_prob
-        return lambda o, action: log_prob(o, self._rest(o, action))
-
-    @property
-    def flow_error(self) -> Callable[..., Array]:
-        """Return `flow_error(observation, action, noise, level)`."""
-        error = self.policy.flow_error
-        return lambda o, action, *noise: error(o, self._rest(o, action), *noise)
+        check_shape(name, action.shape, gravity.shape)
+        return gravity
