@@ -3,9 +3,9 @@
 import abc
 import math
 from dataclasses import fields
-from typing import Any
+from typing import Any, ClassVar
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 from ._tool_chain import ToolChain
 
@@ -25,14 +25,50 @@ class PositiveTask(abc.ABC):
             if isinstance(value, ToolChain) or field.name in NO_SCALES:
                 continue
             numbers = value if isinstance(value, tuple) else (value,)
-            if not all(0 < number < math.inf for number in numbers):
-                raise RobooptError(
-                    f"`{field.name}` must be positive and finite, got {value}."
-                )
+            valid = all(0 < number < math.inf for number in numbers)
+            require(valid, field.name, "be positive and finite", value)
 
     def _end(self, observations: Array, time_step: float) -> Array:
         """Return the observations of the last `window`, (..., steps, obs)."""
         return observations[..., -(round(self.window / time_step) + 1) :, :]
+
+
+class ToolTask(PositiveTask):
+    """A task of an arm's joints and of the tool that they carry."""
+
+    chain: ToolChain
+    position_scale: tuple[float, ...]
+    speed_scale: tuple[float, ...]
+    tool_scale: float
+    _observed: ClassVar[tuple[str, int]]
+    """What an observation holds, and how many numbers of each joint."""
+
+    def __post_init__(self):
+        """Check the fields."""
+        super().__post_init__()
+        self.chain.check_scales(self.position_scale, self.speed_scale)
+
+    def _split(self, observation: Array) -> list[Array]:
+        (held, parts), n = self._observed, len(self.position_scale)
+        if observation.shape[-1] != parts * n:
+            raise RobooptError(
+                f"`observation` must hold {held} of {n} joints on its last axis, got "
+                f"shape {observation.shape}."
+            )
+        return [observation[..., k : k + n] for k in range(0, parts * n, n)]
+
+    def _joint_cost(self, q: Array, velocity: Array) -> Array:
+        """Return the sum of squares of errors of the joints, over their scales."""
+        xp = q.__array_namespace__()
+        errors = xp.concat([q, velocity], axis=-1)
+        scale = xp.asarray(self.position_scale + self.speed_scale, dtype=q.dtype)
+        scale = xp.reshape(scale, (1,) * (q.ndim - 1) + scale.shape)
+        return xp.sum(square(errors / scale), axis=-1)
+
+    def _square_distance(self, q: Array, goal: Array) -> Array:
+        """Return the square of the distance between two configurations' tools [m²]."""
+        here, there = self.chain.coordinates(q), self.chain.coordinates(goal)
+        return sum(square(a - b) for a, b in zip(here, there, strict=True))
 
 
 def square(x: Array) -> Array:

@@ -11,12 +11,12 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 
-from ._task import Array, PositiveTask, square
+from ._task import Array, ToolTask
 from ._tool_chain import ToolChain
 
 
 @dataclass(frozen=True)
-class TrackTrajectory(PositiveTask):
+class TrackTrajectory(ToolTask):
     """Follow a trajectory of the joints, and with them of the tool.
 
         c = Σ_j ((q_j − r_j)/s_j)² + Σ_j ((q̇_j − ṙ_j)/v_j)² + |p(q) − p(r)|²/s_p²
@@ -45,10 +45,11 @@ class TrackTrajectory(PositiveTask):
     tool_tolerance: float = 0.01
     window: float = 1.0
 
+    _observed = "q, q̇ and a reference's position, velocity and acceleration", 5
+
     def __post_init__(self):
         """Check scales and samples."""
         super().__post_init__()
-        self.chain.check_scales(self.position_scale, self.speed_scale)
         joints = len(self.position_scale)
         times, rows = np.array(self.times, float), set(map(len, self.positions))
         if (
@@ -103,16 +104,9 @@ class TrackTrajectory(PositiveTask):
         Raises:
             RobooptError: if the last axis of `observation` does not hold 5n entries.
         """
-        q, velocity, desired, speed = self._split(observation)
-        xp = observation.__array_namespace__()
-        errors = xp.concat([q - desired, velocity - speed], axis=-1)
-        scale = xp.asarray(
-            self.position_scale + self.speed_scale, dtype=observation.dtype
-        )
-        scale = xp.reshape(scale, (1,) * (observation.ndim - 1) + scale.shape)
-        return xp.sum(square(errors / scale), axis=-1) + (
-            self._square_distance(q, desired) / self.tool_scale**2
-        )
+        q, velocity, desired, speed, _ = self._split(observation)
+        away = self._square_distance(q, desired) / self.tool_scale**2
+        return self._joint_cost(q - desired, velocity - speed) + away
 
     def success(self, observations: Array, time_step: float) -> Array:
         """Return whether episodes of observations (..., T+1, 5n) succeeded, (...) bool.
@@ -121,7 +115,7 @@ class TrackTrajectory(PositiveTask):
             observations: (q, q̇, r, ṙ, r̈) over the whole episode [SI units].
             time_step: time between observations [s].
         """
-        q, _, desired, _ = self._split(self._end(observations, time_step))
+        q, _, desired, *_ = self._split(self._end(observations, time_step))
         near = self._square_distance(q, desired) <= self.tool_tolerance**2
         return observations.__array_namespace__().all(near, axis=-1)
 
@@ -131,20 +125,6 @@ class TrackTrajectory(PositiveTask):
         Args:
             observations: (..., T+1, 5n), over the whole episode.
         """
-        q, _, desired, _ = self._split(observations)
+        q, _, desired, *_ = self._split(observations)
         xp = observations.__array_namespace__()
         return xp.sqrt(xp.mean(self._square_distance(q, desired), axis=-1))
-
-    def _split(self, observation: Array) -> list[Array]:
-        n = len(self.position_scale)
-        if observation.shape[-1] != 5 * n:
-            raise RobooptError(
-                "`observation` must hold q, q̇ and a reference's position, velocity "
-                f"and acceleration of {n} joints on its last axis, got shape "
-                f"{observation.shape}."
-            )
-        return [observation[..., k : k + n] for k in range(0, 4 * n, n)]
-
-    def _square_distance(self, q: Array, desired: Array) -> Array:
-        here, there = self.chain.coordinates(q), self.chain.coordinates(desired)
-        return sum(square(a - b) for a, b in zip(here, there, strict=True))

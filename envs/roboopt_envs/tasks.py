@@ -23,12 +23,12 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 from ._actuators import Actuators
 from ._hold import Hold
 from ._named_task import module_from_file, named_task
-from ._task import Array, PositiveTask, square
+from ._task import Array, PositiveTask, ToolTask, square
 from ._tool_chain import ToolChain
 from ._track import TrackTrajectory
 
@@ -205,10 +205,8 @@ class SwingUp(_CartPoleTask):
     def __post_init__(self):
         """Check scales and tolerances."""
         super().__post_init__()
-        if self.angle_tolerance > math.pi:
-            raise RobooptError(
-                f"`angle_tolerance` must be at most π rad, got {self.angle_tolerance}."
-            )
+        tolerance = self.angle_tolerance
+        require(tolerance <= math.pi, "angle_tolerance", "be at most π rad", tolerance)
 
     @property
     def success_rule(self) -> str:
@@ -249,7 +247,7 @@ class SwingUp(_CartPoleTask):
 
 
 @dataclass(frozen=True)
-class Reach(PositiveTask):
+class Reach(ToolTask):
     """Bring an arm to a goal configuration, its tool with it, and stop.
 
         c = Σ_j ((q_j − g_j)/s_j)² + Σ_j (q̇_j/v_j)² + log(1 + |p(q) − p(g)|²/s_p²)
@@ -279,10 +277,7 @@ class Reach(PositiveTask):
     speed_tolerance: float = 0.1
     window: float = 0.1
 
-    def __post_init__(self):
-        """Check scales and tolerances."""
-        super().__post_init__()
-        self.chain.check_scales(self.position_scale, self.speed_scale)
+    _observed = "q, q̇ and goal", 3
 
     @property
     def formula(self) -> str:
@@ -308,15 +303,9 @@ class Reach(PositiveTask):
             RobooptError: if the last axis of `observation` does not hold 3n entries.
         """
         q, velocity, goal = self._split(observation)
+        away = self._square_distance(q, goal) / self.tool_scale**2
         xp = observation.__array_namespace__()
-        errors = xp.concat([q - goal, velocity], axis=-1)
-        scale = xp.asarray(
-            self.position_scale + self.speed_scale, dtype=observation.dtype
-        )
-        scale = xp.reshape(scale, (1,) * (observation.ndim - 1) + scale.shape)
-        return xp.sum(square(errors / scale), axis=-1) + xp.log1p(
-            self._square_distance(q, goal) / self.tool_scale**2
-        )
+        return self._joint_cost(q - goal, velocity) + xp.log1p(away)
 
     def success(self, observations: Array, time_step: float) -> Array:
         """Return whether episodes of observations (..., T+1, 3n) succeeded, (...) bool.
@@ -337,16 +326,3 @@ class Reach(PositiveTask):
         """Return where the joint speeds must be throughout the window."""
         n, speed = len(self.position_scale), self.speed_tolerance
         return {n + j: [(-speed, speed)] for j in range(n)}
-
-    def _split(self, observation: Array) -> list[Array]:
-        n = len(self.position_scale)
-        if observation.shape[-1] != 3 * n:
-            raise RobooptError(
-                f"`observation` must hold q, q̇ and goal of {n} joints on its last "
-                f"axis, got shape {observation.shape}."
-            )
-        return [observation[..., k : k + n] for k in range(0, 3 * n, n)]
-
-    def _square_distance(self, q: Array, goal: Array) -> Array:
-        here, there = self.chain.coordinates(q), self.chain.coordinates(goal)
-        return sum(square(a - b) for a, b in zip(here, there, strict=True))
