@@ -17,6 +17,7 @@ from roboopt.sysid._friction_kinds import MissingFriction, missing_friction
 from roboopt.sysid._friction_velocity import with_scale_slopes
 from roboopt.sysid._nearest_possible import free_numbers
 from roboopt.sysid._preparation import impulse_response, outlasts
+from roboopt.sysid._suspicions import suspicions
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class EffortErrors:
     """Joints whose offset asymmetric friction explains as well."""
     excess: Float[np.ndarray, " joint"] | None = None
     """What least squares leave over the noise, where that is too much to be noise."""
+    suspicions: tuple[str, ...] = ()
+    """Changes of the robot or of the columns that explain most of what is left."""
 
     def share(self, errors: Float[np.ndarray, " joint"]) -> float:
         """Return the errors' root mean square over all joints, each over its effort."""
@@ -100,6 +103,7 @@ def effort_errors(
         unconstrained=rms[3],
         base=base,
         held_out=bool(held_out),
+        suspicions=suspicions(error, before, windows),
         **_missing(error, model, training, cutoff)._asdict(),
     )
 

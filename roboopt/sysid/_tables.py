@@ -166,6 +166,11 @@ def effort_sentences(made: EffortErrors, joints: Sequence[str]) -> list[str]:
             "motion up where friction would slow it: their sign, or that of the "
             "positions, is likely reversed."
         )
+    if made.suspicions:
+        said.append(
+            "Least squares leave less than half as much of the efforts with "
+            f"{', and '.join(made.suspicions)}: check the URDF and the columns."
+        )
     excess = [] if made.excess is None else zip(joints, made.excess, strict=True)
     if ratios := [f"{j} {x:.2g}" for j, x in excess if x > MAX_NOISE_RATIO]:
         said.append(

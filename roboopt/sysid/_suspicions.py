@@ -1,0 +1,118 @@
+"""What of a robot's file or of its columns may be wrong where its efforts are not met.
+
+Least squares in the base parameters meet the efforts of a robot whose masses nobody
+knows, but not those of one with an axis reversed, joints exchanged, or gravity along
+another direction: each is tried, and named where it explains most of what is left.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt.data import Trajectory
+from roboopt.dynamics import ParametricTwin
+from roboopt.objectives import InverseDynamicsError
+from roboopt.sysid._condensed import Condensed
+from roboopt.sysid._smoothing import least_squares_numbers
+
+MIN_SHARE = 0.1  # of a joint's efforts, left by least squares
+MIN_GAIN = 2.0  # ratio of what is left, that names a suspicion
+MIN_FURTHER_GAIN = 1.3  # of a change to others
+TIE = 1.05  # of what is left: neither explains it better
+MAX_INSTANTS = 1000
+STANDARD_GRAVITY = 9.81  # [m/s²]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Case:
+    """The recordings and the robot as they may have been meant."""
+
+    model: ParametricTwin
+    data: Trajectory
+    said: tuple[str, ...] = ()
+
+
+def suspicions(
+    error: InverseDynamicsError, model: ParametricTwin, data: Trajectory
+) -> tuple[str, ...]:
+    """Return what explains most of what least squares leave of the efforts.
+
+    Phrases, each of a change that makes what is left clearly less, and all together
+    at least halve it; none where least squares meet the efforts already.
+    """
+    every = max(error.every, int(np.prod(data.actions.shape[:-1])) // MAX_INSTANTS)
+    error = dataclasses.replace(error, every=every, filter=None)
+    case = _Case(model, data)
+    left = first = _left(error, case)
+    recorded = np.sqrt(np.mean(np.asarray(data.actions) ** 2, (0, 1)))
+    if not np.any(first[list(model.actuated)] > MIN_SHARE * recorded):
+        return ()
+    while True:
+        tried = [(_left(error, other), other) for other in _others(case)]
+        best, other = min(tried, key=lambda one: _gain(one[0], first))
+        if _gain(best, left) > 1 / MIN_FURTHER_GAIN:
+            break
+        alike = [one.said[-1] for left_by, one in tried if _gain(left_by, best) < TIE]
+        said = (*case.said, " or ".join(alike))
+        left, case = best, dataclasses.replace(other, said=said)
+    return case.said if _gain(left, first) < 1 / MIN_GAIN else ()
+
+
+def _left(error: InverseDynamicsError, case: _Case) -> np.ndarray:
+    """Return what least squares leave of each joint's efforts [N·m or N]."""
+    condensed = Condensed.of(error, case.model, case.data)
+    return condensed.rms(least_squares_numbers(condensed, case.model))
+
+
+def _gain(left: np.ndarray, before: np.ndarray) -> float:
+    """Return the mean ratio of errors."""
+    ratio = np.maximum(left, 1e-300) / np.maximum(before, 1e-300)
+    return float(np.exp(np.mean(np.log(ratio))))
+
+
+def _others(case: _Case) -> Iterator[_Case]:
+    """Yield the case with one more change."""
+    model, names = case.model, case.model.robot.joint_names
+    joints, same = np.arange(model.joints), np.ones(model.joints)
+    for joint, name in enumerate(names):
+        sign = np.where(joints == joint, -1.0, 1.0)
+        yield _changed(case, f"the axis of {name} reversed", joints, sign, sign)
+        yield _changed(case, f"the positions of {name} reversed", joints, sign, same)
+        yield _changed(case, f"the efforts of {name} reversed", joints, same, sign)
+    for one, other in itertools.combinations(joints, 2):
+        order = joints.copy()
+        order[[one, other]] = other, one
+        said = f"the columns of {names[one]} and {names[other]} exchanged"
+        yield _changed(case, said, order, same, same)
+    now = np.asarray(model.inner.robot.gravity)
+    size = float(np.linalg.norm(now)) or STANDARD_GRAVITY
+    directions = [sign * np.eye(3)[axis] for axis in range(3) for sign in (-1, 1)]
+    for direction in [*directions, np.zeros(3)]:
+        gravity = size * direction + 0.0  # not −0
+        if not np.allclose(gravity, now):
+            axis = ", ".join(f"{x:g}" for x in gravity)
+            robot = lambda m: m.inner.robot.gravity  # noqa: E731
+            changed = eqx.tree_at(robot, model, jnp.asarray(gravity))
+            said = (*case.said, f"gravity ({axis}) m/s² in the base's axes")
+            yield dataclasses.replace(case, model=changed, said=said)
+
+
+def _changed(
+    case: _Case,
+    said: str,
+    order: np.ndarray,
+    of_positions: np.ndarray,
+    of_efforts: np.ndarray,
+) -> _Case:
+    """Return the case with columns in another order, and then with other signs."""
+    data, driven = case.data, case.model.actuated
+    efforts = [driven.index(order[joint]) for joint in driven]
+    taken = np.concatenate([order, len(order) + order])
+    seen = np.asarray(data.observations)[..., taken] * np.tile(of_positions, 2)
+    actions = np.asarray(data.actions)[..., efforts] * of_efforts[list(driven)]
+    data = dataclasses.replace(data, observations=seen, actions=actions)
+    return dataclasses.replace(case, data=data, said=(*case.said, said))

@@ -1,0 +1,77 @@
+"""What is wrong with a robot's file or columns is named where efforts are not met."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import roboopt as ro
+from roboopt.dynamics import ParametricTwin
+from roboopt.objectives import InverseDynamicsError
+from roboopt.sysid._fitter import effort_windows
+from roboopt.sysid._suspicions import suspicions
+
+ARM = Path(__file__).parents[1] / "cases" / "recordings" / "arm3.urdf"
+STEP = 0.01
+FREE = ("mass", "center_of_mass", "extent", "shear", "damping")
+
+
+def arm(gravity=(0.0, 0.0, -9.81)):
+    settings = {"gravity": gravity, "linear_damping": 0.0, "angular_damping": 0.0}
+    return ParametricTwin(ro.Twin(ro.load_urdf(ARM, **settings), STEP), FREE)
+
+
+@pytest.fixture(scope="module")
+def columns():
+    """Return positions, velocities and efforts of a motion, with noise."""
+    model, random = arm(), np.random.default_rng(0)
+    rates = random.uniform(1, 6, (model.joints, 5))
+    waves = rates * STEP * np.arange(1001)[:, None, None]
+    waves = waves + random.uniform(0, 6, rates.shape)
+    q, velocity = np.sin(waves).sum(2), (rates * np.cos(waves)).sum(2)
+    acceleration = -(rates**2 * np.sin(waves)).sum(2)
+    efforts = jax.jit(jax.vmap(model.inverse_dynamics))(q, velocity, acceleration)
+    efforts = np.asarray(efforts) + 0.2 * velocity
+    return q, velocity, efforts + 0.02 * random.normal(size=efforts.shape)
+
+
+def suspected(columns, gravity=(0.0, 0.0, -9.81)):
+    q, velocity, efforts = columns
+    run = ro.Trajectory(np.hstack([q, velocity]), efforts[:-1], STEP)
+    error = InverseDynamicsError(scale=np.ones(3), central=True)
+    return suspicions(error, arm(gravity), effort_windows([run]))
+
+
+def test_nothing_is_suspected_of_what_is_right(columns):
+    assert suspected(columns) == ()
+    # Nor of what no change explains.
+    q, velocity, efforts = columns
+    noise = np.random.default_rng(1).normal(size=efforts.shape)
+    assert suspected((q, velocity, efforts.std(0) * noise)) == ()
+
+
+@pytest.mark.parametrize(
+    "of_positions, of_efforts, expected",
+    [
+        ([1, -1, 1], [1, -1, 1], ["axis of shoulder_lift"]),
+        ([1, 1, -1], [1, 1, 1], ["positions of elbow"]),
+        ([1, 1, 1], [1, -1, 1], ["efforts of shoulder_lift"]),
+        ([1, -1, 1], [1, -1, -1], ["axis of shoulder_lift", "efforts of elbow"]),
+    ],
+)
+def test_signs_are_named(columns, of_positions, of_efforts, expected):
+    q, velocity, efforts = columns
+    found = suspected((q * of_positions, velocity * of_positions, efforts * of_efforts))
+    assert len(found) == len(expected)
+    assert all(any(word in said for said in found) for word in expected)
+
+
+def test_exchanged_columns_are_named(columns):
+    found = suspected([x[:, [0, 2, 1]] for x in columns])
+    assert len(found) == 1 and "exchanged" in found[0]
+
+
+def test_the_direction_of_gravity_is_named(columns):
+    found = suspected(columns, gravity=(0.0, 9.81, 0.0))
+    assert len(found) == 1 and "gravity (0, 0, -9.81) m/s²" in found[0]
