@@ -16,7 +16,11 @@ from roboopt.sysid._fitter import effort_windows
 from roboopt.sysid._friction_kinds import MissingFriction, missing_friction
 from roboopt.sysid._friction_velocity import with_scale_slopes
 from roboopt.sysid._nearest_possible import free_numbers
-from roboopt.sysid._preparation import impulse_response, outlasts
+from roboopt.sysid._preparation import (
+    impulse_response,
+    independent_rate,
+    outlasts,
+)
 from roboopt.sysid._suspicions import suspicions
 
 
@@ -69,9 +73,9 @@ def effort_errors(
     friction that were fitted too.
     """
     judging, oversampling = held_out or training, 1.0
-    if cutoff is not None:  # 2 f samples a second tell all below f.
+    if cutoff is not None:
         rate = 1 / (training[0].time_step * error.every)
-        oversampling = max(1.0, rate / (2 * cutoff))
+        oversampling = max(1.0, rate / independent_rate(cutoff))
     joints = model.actuated
     chosen = np.array(joints, int)
     judged = error

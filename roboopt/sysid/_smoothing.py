@@ -27,7 +27,13 @@ from roboopt.sysid._fitter import Fitter, effort_windows
 from roboopt.sysid._friction_velocity import with_friction_velocity
 from roboopt.sysid._nearest_possible import free_numbers
 from roboopt.sysid._noise import noise_density, noise_deviation
-from roboopt.sysid._preparation import evenly, impulse_response, outlasts, smoothed
+from roboopt.sysid._preparation import (
+    evenly,
+    impulse_response,
+    independent_rate,
+    outlasts,
+    smoothed,
+)
 
 MAX_HALVINGS = 5  # of the cutoff that are tried
 MIN_CUTOFF_HZ = 2.0  # that is tried
@@ -58,7 +64,7 @@ class Smoothing:
     @property
     def oversampling(self) -> float:
         """Return how many samples there are for each independent one."""
-        return 1 / (2 * self.cutoff * self.runs[0].time_step)
+        return 1 / (independent_rate(self.cutoff) * self.runs[0].time_step)
 
     def prepared(self, runs: Sequence[Trajectory]) -> list[Trajectory]:
         """Return other recordings smoothed likewise."""
@@ -67,7 +73,8 @@ class Smoothing:
 
     def effort_error(self, fitter: Fitter, data: Trajectory, **settings: Any) -> Any:
         """Return the error of efforts, at a few instants of a cutoff's period."""
-        every = max(1, int(2 * self.oversampling / SAMPLES_PER_PERIOD))
+        period = 1 / (self.cutoff * self.runs[0].time_step)
+        every = max(1, int(period / SAMPLES_PER_PERIOD))
         staggered = fitter.staggered
         return fitter.effort_error(data, staggered=staggered, every=every, **settings)
 
@@ -171,7 +178,7 @@ def _filtered(
         efforts = [
             noise_density(run.actions, sample_times(run)[:-1]) for run in sampled
         ]
-        passed = plain.cutoff * np.mean(efforts, 0)
+        passed = independent_rate(plain.cutoff) / 2 * np.mean(efforts, 0)
     expected = np.sqrt(passed + np.maximum(added, 0.0))
     if not np.all(left <= MAX_NOISE_RATIO * expected):
         excess = left / np.where(expected > 0, expected, np.inf)
