@@ -21,7 +21,10 @@ FLAGS = {
 }
 """What is in Python, where it is not of the same name, by the name of a flag."""
 
-OF_EXCITATION = "collect", "duration", "seed", "tool", "control_period", "randomize"
+OF_EXCITATION = (
+    *("collect", "duration", "seed", "tool", "tool_offset", "control_period"),
+    "randomize",
+)
 
 
 class ReadingOptions(TypedDict, total=False):
@@ -46,6 +49,8 @@ class RobotOptions(ReadingOptions, total=False):
 
     tool: str
     """The link that must reach the goal."""
+    tool_offset: Any
+    """Its point that must, x, y and z in its frame [m]."""
     actuated: Any
     """Joints that motors drive, by name, or "all"."""
     time_step: float

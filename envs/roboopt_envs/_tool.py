@@ -1,12 +1,15 @@
-"""The link of a robot that is its tool, by name and by what moves it.
+"""The point of a robot that is its tool: a link, by name and by what moves it.
 
 A gripper's fingers move behind the arm, and cameras and frames of the maker are often
 the deepest links of the tree: neither is what an arm reaches with.
 """
 
 import re
+from collections.abc import Sequence
 
-from roboopt._errors import require
+import numpy as np
+
+from roboopt._errors import floats, require
 from roboopt.urdf import UrdfModel
 
 NAMES = (
@@ -67,6 +70,14 @@ def find_tool(model: UrdfModel) -> str:
     return max(reversed(palms), key=depths.__getitem__)
 
 
+def tool_point(tool: str, offset: tuple[float, ...]) -> str:
+    """Return in words where the tool is."""
+    if not any(offset):
+        return f"the origin of link {tool}"
+    place = ", ".join(f"{x:g}" for x in offset)
+    return f"the point ({place}) m of link {tool}"
+
+
 def tool_choice(model: UrdfModel, tool: str, *, told: bool) -> str:
     """Return why a link is the tool, and how many joints move it."""
     reason = "the last link of the longest chain"
@@ -83,6 +94,14 @@ def checked_tool(model: UrdfModel, tool: str) -> str:
     require(tool in links, "tool", f"be a link, one of {list(links)}", tool)
     require(model.chain(tool), "tool", "be on a moving link", tool)
     return tool
+
+
+def checked_offset(offset: Sequence[float] | np.ndarray) -> tuple[float, ...]:
+    """Return the place of the tool's point in the frame of its link, (3,) [m]."""
+    point = floats("tool_offset", offset)
+    valid = point.shape == (3,) and np.isfinite(point).all()
+    require(valid, "tool_offset", "be x, y and z [m], finite numbers", offset)
+    return tuple(point.tolist())
 
 
 def _preference(name: str) -> int:

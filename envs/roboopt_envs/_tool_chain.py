@@ -13,6 +13,7 @@ is a hashable constant of a task that runs in NumPy and JAX alike.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,8 +91,15 @@ class ToolChain:
             )
 
     @classmethod
-    def from_urdf(cls, model: UrdfModel, link: str) -> "ToolChain":
-        """Return the chain from the base to the origin of a link's frame.
+    def from_urdf(
+        cls, model: UrdfModel, link: str, offset: Sequence[float] = (0.0, 0.0, 0.0)
+    ) -> "ToolChain":
+        """Return the chain from the base to a point of a link.
+
+        Args:
+            model: the robot.
+            link: a link that moves.
+            offset: x, y and z of the point in the frame of the link [m].
 
         Raises:
             RobooptError: if there is no such link, or no moving joint carries it.
@@ -113,14 +121,14 @@ class ToolChain:
             rotations.append((_vector(x), _vector(y), _vector(z)))
             offsets.append(_vector(shift))
             turn = along_z.T
-        rows = coupling[list(chain)]
+        rows, place = coupling[list(chain)], model.link_poses[link]
         factors = tuple(row[row != 0].item() for row in rows)
         return cls(
             joints=tuple(np.argmax(rows != 0, axis=1).tolist()),
             revolute=tuple(model.moving[j].kind != PRISMATIC for j in chain),
             rotations=tuple(rotations),
             offsets=tuple(offsets),
-            tip=_vector(turn @ model.link_poses[link].offset),
+            tip=_vector(turn @ (place.offset + place.rotation @ np.array(offset))),
             multipliers=() if set(factors) == {1.0} else factors,
         )
 

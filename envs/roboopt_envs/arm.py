@@ -27,7 +27,7 @@ from ._clearance import Clearance
 from ._fitted_robot import load_world
 from ._fixed_base import FixedBaseEnv
 from ._sizing import motor_limits, travel_times
-from ._tool import checked_tool, find_tool, tool_choice
+from ._tool import checked_offset, checked_tool, find_tool, tool_choice, tool_point
 from ._tool_chain import ToolChain
 from .tasks import Reach
 
@@ -40,6 +40,7 @@ RELAXATION_RATE = 5.0  # 1/s: speed scale over position scale
 TOLERANCE, TOLERANCE_SHARE = 0.01, 0.1  # of the tool: in m, and of its way
 STILL = 1e-9  # m: a shorter way of the tool is none
 MOTIONLESS = ", on the axes of all joints: it never moves, and every start succeeds"
+OTHER = "; `tool` and `tool_offset` set another point"
 
 
 class Arm(FixedBaseEnv):
@@ -47,6 +48,8 @@ class Arm(FixedBaseEnv):
 
     Attributes:
         tool: the link that must arrive.
+        tool_offset: x, y and z of its point that must arrive, in its frame [m].
+        tool_point: where that is, in words.
         tool_choice: why this link is the tool, in words.
 
     Args:
@@ -55,6 +58,8 @@ class Arm(FixedBaseEnv):
         tool: the link that must arrive; by default the one behind the most joints that
             is named like a tool (tool0, tcp, flange, ee_link, hand), or else the last
             link of the longest chain, fingers and sensors left out.
+        tool_offset: x, y and z [m] of the point that must arrive, such as the tip of a
+            foot, in the frame of that link; by default the link's origin.
         actuated: names of the driven joints, instead of those that the URDF says; every
             joint must be driven.
         locked: names of joints that are held at 0, or a mapping to the positions
@@ -98,6 +103,7 @@ class Arm(FixedBaseEnv):
         robot: str | Path = "two-link",
         *,
         tool: str | None = None,
+        tool_offset: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0),
         actuated: Iterable[str] | None = None,
         locked: Iterable[str] | Mapping[str, float] = (),
         effort_limits: Mapping[str, float]
@@ -140,7 +146,9 @@ class Arm(FixedBaseEnv):
             raise RobooptError(f"`effort_limits` must be finite, got {effort_limits}.")
         self.tool = find_tool(urdf) if tool is None else checked_tool(urdf, tool)
         self.tool_choice = tool_choice(urdf, self.tool, told=tool is not None)
-        chain = ToolChain.from_urdf(urdf, self.tool)
+        self.tool_offset = checked_offset(tool_offset)
+        self.tool_point = tool_point(self.tool, self.tool_offset)
+        chain = ToolChain.from_urdf(urdf, self.tool, self.tool_offset)
         limits = motor_limits(world)
         self._range = world.sampling_range(CENTRAL_FRACTION)
         widest = world.sampling_range(1.0)
@@ -151,6 +159,7 @@ class Arm(FixedBaseEnv):
             tolerance = min(TOLERANCE, float(f"{TOLERANCE_SHARE * way:.1g}"))
         else:
             self.tool_choice += MOTIONLESS
+        self.tool_choice += OTHER * (tool is None)
         super().__init__(
             world,
             task=self._make_task(

@@ -27,6 +27,12 @@ class Simulation:
         "found by its name or place",
         shown="LINK",
     )
+    tool_offset: str | None = flag(
+        None,
+        "Point of that link that must reach the goal, such as a fingertip [m].",
+        "its origin",
+        shown="X,Y,Z",
+    )
     actuated: str | None = flag(
         None,
         "Joints that motors drive; all for every joint, none where nothing drives the "
@@ -100,6 +106,7 @@ class Simulation:
     def _read(self) -> dict[str, Any]:
         return {
             "tool": self.tool,
+            "tool_offset": numbers("tool_offset", self.tool_offset),
             "actuated": self.actuated is not None and _names(self.actuated),
             "locked": self.locked and _locked(self.locked),
             "effort_limits": _effort_limits(self.effort_limits),

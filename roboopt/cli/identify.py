@@ -27,7 +27,7 @@ FREE_HELP = 'Fitted parameters, such as mass or "*[link_7]".'
 EVERY_QUANTITY = "bodies, damping, friction, of noisy recordings offsets"
 COLUMNS = ("time", "positions", "velocities", "efforts", "joints")
 ERRORS = ("auto", "motion", "effort", "both")
-SIMULATED = ("tool", "packages", "control_period", "randomize")
+SIMULATED = ("tool", "tool_offset", "packages", "control_period", "randomize")
 """Options of a robot that is simulated, not recorded."""
 OF_CART_POLE = ("time_step", "control_period", "interface", "drive", "randomize")
 DURATION_S = 10.0

@@ -7,14 +7,17 @@ in the axes of the world (Hogan, 1985, Impedance control); the posture gains K_q
 hold the joints that the tool's position leaves free.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Jittable, compiled, per_joint
+from roboopt._errors import floats, require
 from roboopt._readable import readable
 from roboopt.dynamics import Multibody
 from roboopt.policies._joint_control import Aim, JointGains, PDGravityCompensation
@@ -34,6 +37,7 @@ class CartesianImpedance(JointGains, Jittable):
     log_tool_stiffness: Float[Array, "3"]
     log_tool_damping: Float[Array, "3"]
     tool: str
+    tool_offset: tuple[float, ...] = eqx.field(static=True, default=(0.0, 0.0, 0.0))
 
     def __init__(
         self,
@@ -43,20 +47,22 @@ class CartesianImpedance(JointGains, Jittable):
         tool_damping: AnyArray,
         stiffness: AnyArray,
         damping: AnyArray,
+        tool_offset: Sequence[float] = (0.0, 0.0, 0.0),
     ):
         """Set positive gains.
 
         Args:
             robot: as far as it is known; a motor at every joint.
-            tool: the link whose origin is the tool.
+            tool: the link that is the tool.
             tool_stiffness: K along x, y and z [N/m].
             tool_damping: D along x, y and z [N·s/m].
             stiffness: K_q of each joint [N·m/rad or N/m].
             damping: D_q of each joint [N·m·s/rad or N·s/m].
+            tool_offset: x, y and z of the tool's point in the frame of the link [m].
 
         Raises:
-            RobooptError: if a number is missing or not positive, or there is no such
-                link.
+            RobooptError: if a number is missing, not finite or not positive, or there
+                is no such link.
         """
         super().__init__(robot, stiffness, damping)
         robot.forward_kinematics(jnp.zeros(len(robot.joint_names)), tool)
@@ -65,6 +71,10 @@ class CartesianImpedance(JointGains, Jittable):
         self.log_tool_stiffness = jnp.log(jnp.asarray(stiff, float))
         self.log_tool_damping = jnp.log(jnp.asarray(damped, float))
         self.tool = tool
+        point = floats("tool_offset", tool_offset)
+        valid = point.shape == (3,) and np.isfinite(point).all()
+        require(valid, "tool_offset", "be x, y and z [m], finite numbers", tool_offset)
+        self.tool_offset = tuple(point.tolist())
 
     @classmethod
     def from_limits(
@@ -73,6 +83,7 @@ class CartesianImpedance(JointGains, Jittable):
         tool: str,
         effort_limits: Any,
         time_step: float,
+        tool_offset: Sequence[float] = (0.0, 0.0, 0.0),
         **options: Any,
     ) -> "CartesianImpedance":
         """Guess gains from the motors' limits: a start for tuning any robot.
@@ -86,7 +97,8 @@ class CartesianImpedance(JointGains, Jittable):
         )
         joints = len(robot.joint_names)
         q = np.random.default_rng(0).uniform(-np.pi, np.pi, (CONFIGURATIONS, joints))
-        jacobian = jax.jit(jax.vmap(lambda q: robot.jacobian(q, tool)[:3]))
+        lever = lambda q: _jacobian(robot, q, tool, tool_offset)  # noqa: E731
+        jacobian = jax.jit(jax.vmap(lever))
         jacobians = jacobian(jnp.asarray(q))
         levers = joints * jnp.maximum((jacobians**2).sum(1).max(0), 1e-12)
         stiff, damped = (
@@ -94,7 +106,7 @@ class CartesianImpedance(JointGains, Jittable):
             for gain in (guess.stiffness, guess.damping)
         )
         own = POSTURE_SHARE * guess.stiffness, POSTURE_SHARE * guess.damping
-        return cls(robot, tool, stiff, damped, *own)
+        return cls(robot, tool, stiff, damped, *own, tool_offset)
 
     def _shown(self) -> dict[str, Any]:
         gains = np.exp(self.log_tool_stiffness), np.exp(self.log_tool_damping)
@@ -102,7 +114,8 @@ class CartesianImpedance(JointGains, Jittable):
             axis: f"{readable(stiff)} N/m, {readable(damped)} N·s/m"
             for axis, stiff, damped in zip(AXES, *gains, strict=True)
         }
-        return {"tool": self.tool, "along": along, **super()._shown()}
+        at = {"tool offset": self.tool_offset} if any(self.tool_offset) else {}
+        return {"tool": self.tool, **at, "along": along, **super()._shown()}
 
     @property
     def tool_units(self) -> dict[str, tuple[str, ...]]:
@@ -115,15 +128,30 @@ class CartesianImpedance(JointGains, Jittable):
         robot, aim = self.robot(), Aim.of(observation, self.log_stiffness.shape[0])
 
         def place(q: Array, velocity: Array) -> tuple[Array, Array]:
-            point = lambda q: robot.forward_kinematics(q, self.tool)[1]  # noqa: E731
+            point = lambda q: _point(robot, q, self.tool, self.tool_offset)  # noqa: E731
             return jax.jvp(point, (q,), (velocity,))
 
         here, speed = place(aim.q, aim.velocity)
         there, desired = place(aim.desired, aim.desired_velocity)
         force = jnp.exp(self.log_tool_stiffness) * (there - here)
         force = force + jnp.exp(self.log_tool_damping) * (desired - speed)
-        jacobian = robot.jacobian(aim.q, self.tool)[:3]
+        jacobian = _jacobian(robot, aim.q, self.tool, self.tool_offset)
         error, rate = aim.errors
         posture = self.stiffness * error + self.damping * rate
         effort = (jacobian * force[:, None]).sum(0)
         return robot.gravity_effort(aim.q) + effort + posture
+
+
+def _point(robot: Multibody, q: Array, tool: str, offset: Sequence[float]) -> Array:
+    """Return where a point of the tool is in the world, (3,) [m]."""
+    rotation, origin = robot.forward_kinematics(q, tool)
+    return origin + (rotation * jnp.asarray(offset, rotation.dtype)[None]).sum(1)
+
+
+def _jacobian(robot: Multibody, q: Array, tool: str, offset: Sequence[float]) -> Array:
+    """Return the Jacobian of `_point`, (3, joint)."""
+    linear, angular = jnp.split(robot.jacobian(q, tool), 2)
+    if not any(offset):
+        return linear
+    lever = _point(robot, q, tool, offset) - robot.forward_kinematics(q, tool)[1]
+    return linear + jnp.cross(angular, lever[:, None], axis=0)

@@ -133,6 +133,9 @@ def replay_section(motions: RobotMotions | None, said: str) -> Section | None:
     if motions is None or not motions.scene.parts:
         return None
     goal = " The goal is green." if motions.has_goals else ""
+    if goal and (point := motions.scene.tool_point):
+        goal = f" Green is where {point} has to be; `tool` and `tool_offset` set "
+        goal += "another point."
     faults = "".join(f" {fault}" for fault in motions.scene.faults)
     caption = f"{said}{goal} Drag to turn the view.{faults}"
     return Section("Replay in 3D", [Replay(motions, caption)])

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def robot_notes(env: Any) -> dict[str, str]:
-    """Return which link is a robot's tool and why, and which joints are driven.
+    """Return which point is a robot's tool and why, and which joints are driven.
 
     The motors are left out where every joint is driven, unless the robot is to balance;
     an environment that knows no tool or no joints has no such note. Joints that are
@@ -18,7 +18,8 @@ def robot_notes(env: Any) -> dict[str, str]:
     inner = getattr(env, "unwrapped", env)
     notes = {}
     if tool := getattr(inner, "tool", None):
-        notes["tool"] = f"link {tool}, {inner.tool_choice}"
+        point = getattr(inner, "tool_point", f"link {tool}")
+        notes["tool"] = f"{point.removeprefix('the ')}, {inner.tool_choice}"
     if too_short := getattr(inner, "too_short", ""):
         notes["duration"] = too_short
     names, actuated = (getattr(inner, n, None) for n in ("joint_names", "actuated"))

@@ -23,10 +23,16 @@ def _limited(kind: Any) -> Callable[..., Any]:
     def make(env: Any, twin: Any, task: Any) -> Any:
         tool = (env.tool,) if kind is CartesianImpedance else ()
         settings: Any = (*tool, env.effort_limits, twin.time_step)
+        at = (
+            {"tool_offset": getattr(env, "tool_offset", (0.0, 0.0, 0.0))}
+            if tool
+            else {}
+        )
         return kind.from_limits(
             twin.robot,
             *settings,
             implicit_damping=getattr(twin, "implicit_damping", False),
+            **at,
         )
 
     return make

@@ -5,7 +5,8 @@ given by `<origin rpy>`, of which Bullet changes no bit; a joint has no damping,
 the world applies damping as an effort, and of a robot in which joints follow others
 also these and the limits. Shapes are the user's, with the paths of meshes resolved. A
 mesh that is not found is replaced by capsules from the link's joint to the joints after
-it, and so are the shapes of a robot that shows none.
+it. A link that shows nothing is seen by its collision shapes, or else by rods to the
+joints after it or to its center of mass, by capsules where no link shows anything.
 """
 
 import copy
@@ -47,13 +48,13 @@ def bullet_urdf(
     for name in model.link_names:
         link = SubElement(robot, "link", name=name)
         _write_inertial(link, model.inertials.get(name))
-        if not shapes or "visual" not in shown:
-            for tag in SHAPES if not shapes else ("visual",):
+        if not shapes:
+            for tag in SHAPES:
                 _write_capsules(link, tag, model)
-        if shapes:
-            _copy_shapes(own[name], link, model, meshes)
-            if "visual" in shown and own[name].find("visual") is None:
-                _write_rods(link, model, own)
+            continue
+        _copy_shapes(own[name], link, model, meshes)
+        if own[name].find("visual") is None:
+            _write_stand_in(link, model, own, whole="visual" not in shown)
     lower, upper = model.position_limits
     # A limit stops joints that follow each other together, and Bullet's only one.
     coupled = any(joint.mimic is not None for joint in model.moving)
@@ -167,15 +168,46 @@ def _write_capsules(link: Element, tag: str, model: UrdfModel) -> None:
             _write_capsule(link, tag, end, radius)
 
 
-def _write_rods(link: Element, model: UrdfModel, own: Mapping[str, Element]) -> None:
-    """Show a moving link that shows nothing, from its joint to links that do."""
-    name, radius = str(link.get("name")), ROD_RADIUS * reach(model)
-    if model.link_poses[name].joint < 0:
+def _write_stand_in(
+    link: Element, model: UrdfModel, own: Mapping[str, Element], *, whole: bool
+) -> None:
+    """Show a link that shows nothing, unless links fixed to it do.
+
+    Args:
+        link: of the file, with its collision shapes.
+        model: the robot.
+        own: the links of the user's file by name.
+        whole: whether no link of the robot shows anything.
+    """
+    name, size = str(link.get("name")), reach(model)
+    poses, seen = (
+        model.link_poses,
+        {x for x in own if own[x].find("visual") is not None},
+    )
+    carrier = poses[name].joint
+    alone = all(poses[x].joint != carrier for x in seen)
+    collisions = copy.deepcopy(link.findall("collision")) if alone else []
+    for shape in collisions:
+        shape.tag = "visual"
+        link.append(shape)
+    if collisions or (carrier < 0 and not whole):
         return
-    for joint in model.joints:
-        far = float(np.linalg.norm(joint.offset)) > CAPSULE_RADIUS * reach(model)
-        if joint.parent == name and far and own[joint.child].find("visual") is not None:
-            _write_capsule(link, "visual", joint.offset, radius)
+    if whole:
+        _write_capsules(link, "visual", model)
+        return
+    ends = [
+        joint.offset
+        for joint in model.joints
+        if joint.parent == name
+        and np.linalg.norm(joint.offset) > CAPSULE_RADIUS * size
+        and (joint.child in seen or (alone and joint.kind != FIXED))
+    ]
+    inertial = model.inertials.get(name)
+    if alone and not ends and inertial is not None and inertial.mass:
+        ends = [inertial.center]
+    for end in ends:
+        if np.linalg.norm(end) > ROD_RADIUS * size:
+            _write_capsule(link, "visual", end, ROD_RADIUS * size)
 
 
 def _write_capsule(link: Element, tag: str, end: np.ndarray, radius: float) -> None:

@@ -1,4 +1,4 @@
-"""The shapes that a robot shows, in numbers: its own, or capsules in their place."""
+"""The shapes that a robot shows, in numbers: its own, or others in their place."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -30,6 +30,8 @@ class Shape(NamedTuple):
     """Red, green, blue and opacity from 0 to 1; None where the URDF says none."""
     mesh: Mesh | None = None
     """The file of a mesh."""
+    stand_in: bool = False
+    """Whether the link has no `<visual>` of its own."""
 
 
 def shown_shapes(
@@ -46,6 +48,8 @@ def shown_shapes(
     materials = reversed(list(robot.iter("material")))  # The first of a name counts.
     colors = {e.get("name"): rgba for e in materials if (rgba := _color([e]))}
     files = {str(mesh.path): mesh for mesh in meshes.values()}
+    links = model.element.findall("link")
+    bare = {x.get("name") for x in links if x.find("visual") is None}
     found = []
     for link in robot.findall("link"):
         for visual in link.findall("visual"):
@@ -64,7 +68,8 @@ def shown_shapes(
                     continue
                 mesh = files.get(form.get("filename") or "")
                 name, scale = str(link.get("name")), tuple(map(float, sizes))
-                found.append(Shape(name, form.tag, scale, *pose, color, mesh))
+                where = *pose, color, mesh, name in bare
+                found.append(Shape(name, form.tag, scale, *where))
     return found
 
 

@@ -48,6 +48,8 @@ class Scene:
     """In the frame of that joint."""
     tool: Any = None
     """The `ToolChain` of the task, where observations hold a goal after [q, q̇]."""
+    tool_point: str = ""
+    """Which point of the robot that is, in words."""
     path: Float[np.ndarray, "point 3"] | None = None
     """The reference path of the tool [m], where the task has one."""
     faults: tuple[str, ...] = ()
@@ -91,7 +93,15 @@ class Scene:
             )
             warnings.warn(unread, stacklevel=3)
         parts = coarser([joined(each) for each in pieces.values()])
-        said = tuple(filter(None, (fault, unread)))
+        bare, others = [*dict.fromkeys(s.link for s in shapes if s.stand_in)], ""
+        if bare:
+            more = ", …" * (len(bare) > MAX_NAMED)
+            others = (
+                f"Without a <visual> of their own, {', '.join(bare[:MAX_NAMED])}{more} "
+                "are drawn by their <collision>, or as rods to the next joint or the "
+                "center of mass."
+            )
+        said = tuple(filter(None, (fault, unread, others)))
         joints = tuple(joint for joint, _ in pieces)
         return cls(robot, joints, tuple(parts), faults=said)
 
@@ -188,9 +198,10 @@ def env_scene(env: Any) -> Scene | None:
     tool = getattr(getattr(world, "task", None), "chain", None)
     reference = getattr(world, "reference", None)
     path, n = None, len(scene.robot.joint_names)
+    point = getattr(world, "tool_point", "")
     if tool is not None and reference is not None:
         path = np.asarray(tool.position(reference[:, :n]))
-    return replace(scene, tool=tool, path=path)
+    return replace(scene, tool=tool, tool_point=point, path=path)
 
 
 def scene_or_none(make: Callable[..., Scene | None], *args: Any) -> Scene | None:

@@ -77,7 +77,7 @@ class Viewer:
         with contextlib.redirect_stdout(io.StringIO()):  # It prints its address.
             self.server = viser.ViserServer("localhost", port, title, verbose=False)
         for fault in scene.faults:
-            self.server.gui.add_markdown(f"**Warning:** {_plain(fault)}")
+            self.server.gui.add_markdown(f"**Note:** {_plain(fault)}")
         self._robots: dict[str, list[Any]] = {}
         self._boxes: dict[str, Any] = {}
         self._motions: RobotMotions | None = None

@@ -19,7 +19,8 @@ from roboopt.data import write_json
 
 COMMANDS = {"tune": Tune, "identify": Identify, "reinforce": Reinforce}
 ALL = (
-    "--tool hand --actuated a,b --locked c,d=0.5 --effort-limits 10,20 --repair "
+    "--tool hand --tool-offset=-0.1,0,2e-1 --actuated a,b --locked c,d=0.5 "
+    "--effort-limits 10,20 --repair "
     "--bullet-defaults --xacro-arg prefix=l_ --xacro-arg n:=2 "
     "--time-step 0.002 --control-period 0.02 --randomize 0.1 --interface position "
     "--drive position_gain=30,lag=0.01:0.02"
@@ -42,6 +43,7 @@ def test_every_command_has_them(command, tmp_path):
     options = parsed(command, line).simulation.options()
     assert options == {
         "tool": "hand",
+        "tool_offset": (-0.1, 0.0, 0.2),
         "actuated": ("a", "b"),
         "locked": {"c": 0.0, "d": 0.5},
         "effort_limits": (10.0, 20.0),
@@ -126,7 +128,7 @@ WRONG = {
     "tune --urdf arm.urdf --effort-limits q=-3": "--effort-limits must be positive",
     "tune --urdf arm.urdf --effort-limits q=3,4": "--effort-limits must be JOINT=LIMIT",
     "tune --urdf arm.urdf --upright q=1": "--upright must be left out for "
-    "roboopt/ArmReach-v0, which takes --tool, --actuated, --locked, ",
+    "roboopt/ArmReach-v0, which takes --tool, --tool-offset, --actuated, ",
     "collect roboopt/ArmReach-v0 --option robot=no.urdf": "--option robot must be one",
     "reinforce roboopt/ArmReach-v0 --option robot=heavy.urdf": "--option robot: `mass`",
     "tune --urdf arm.urdf --xacro-arg a=b": "--urdf: a .xacro file alone takes",

@@ -8,6 +8,9 @@ import pybullet
 import pytest
 from roboopt_envs.arm import ArmReach
 
+from roboopt.urdf import find_meshes, read_urdf, shown_shapes
+from roboopt.view import Scene
+
 from .urdfs import INERTIAL, one_joint
 
 TRIANGLE = struct.pack("<12fH", 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0)
@@ -180,3 +183,26 @@ def test_a_rod_without_a_shape_is_shown_up_to_its_bob(write):
     assert size[0] == pytest.approx(0.6)
     assert center == pytest.approx((0, 0, 0.3))
     env.close()
+
+
+BOX = "<collision><geometry><box size='0.1 0.2 0.3'/></geometry></collision>"
+
+
+@pytest.mark.parametrize("collision", ["", BOX], ids=["rod", "collision"])
+def test_a_link_at_the_end_without_a_visual_is_shown(collision, write):
+    ball = "<visual><geometry><sphere radius='0.03'/></geometry></visual>"
+    path = write(
+        f"<robot name='r'><link name='base'>{ball}</link>"
+        f"<link name='arm'>{INERTIAL}{collision}</link><joint name='j' type='revolute'>"
+        "<parent link='base'/><child link='arm'/><axis xyz='0 1 0'/>"
+        "<limit lower='-1' upper='1' effort='90'/></joint></robot>"
+    )
+    model = read_urdf(path)
+    base, arm = shown_shapes(model, find_meshes(model, path.parent))
+    assert not base.stand_in and arm.stand_in and arm.link == "arm"
+    if collision:
+        assert arm.kind == "box" and arm.sizes == (0.1, 0.2, 0.3)
+    else:
+        assert arm.kind == "capsule" and arm.sizes[1] == pytest.approx(0.3)
+        assert arm.offset == pytest.approx((0.15, 0, 0))
+    assert "arm are drawn by" in Scene.of_urdf(path).faults[0]

@@ -140,6 +140,26 @@ def test_a_tool_before_the_fingers_leaves_them_out():
     assert chain.revolute == (True,) * 7 + (False,)
 
 
+def test_a_point_of_a_link_is_where_bullet_has_it():
+    env = ArmReach("panda", tool="panda_link5", tool_offset=[0.1, -0.2, 0.3])
+    assert env.tool_point == "the point (0.1, -0.2, 0.3) m of link panda_link5"
+    start, _ = env.reset(seed=3)
+    index = env._world.model.link_names.index("panda_link5") - 1
+    state = env.physics_client.getLinkState(
+        env.body, index, computeForwardKinematics=True
+    )
+    turn = np.reshape(env.physics_client.getMatrixFromQuaternion(state[5]), (3, 3))
+    expected = state[4] + turn @ [0.1, -0.2, 0.3]
+    q = start[: len(env.joint_names)]
+    np.testing.assert_allclose(env.task.chain.position(q), expected, atol=5e-7)
+
+
+@pytest.mark.parametrize("offset", [(1.0, 2.0), (0.0, 0.0, np.inf), "tip", 3.0])
+def test_an_offset_that_is_no_point_is_refused(offset):
+    with pytest.raises(ValueError, match="`tool_offset`"):
+        ArmReach(tool_offset=offset)
+
+
 @pytest.mark.parametrize(
     "changes, match",
     [

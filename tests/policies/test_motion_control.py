@@ -73,10 +73,11 @@ def test_computed_torque_makes_the_errors_linear():
     np.testing.assert_allclose(acceleration, wanted, rtol=1e-9)
 
 
-def test_impedance_is_a_spring_and_a_damper_on_the_tool():
+@pytest.mark.parametrize("offset", [(0.0, 0.0, 0.0), (0.1, -0.2, 0.3)])
+def test_impedance_is_a_spring_and_a_damper_on_the_tool(offset):
     tool = np.array([50.0, 60.0, 70.0]), np.array([5.0, 6.0, 7.0])
-    policy = CartesianImpedance(ROBOT, "tool", *tool, 3 * TWO, 0.5 * TWO)
-    place = lambda q: ROBOT.forward_kinematics(q, "tool")[1]  # noqa: E731
+    policy = CartesianImpedance(ROBOT, "tool", *tool, 3 * TWO, 0.5 * TWO, offset)
+    place = ToolChain.from_urdf(read_urdf(URDF), "tool", offset).position
     jacobian = jax.jacfwd(place)
     speed = jacobian(R) @ RATE - jacobian(Q) @ V
     force = tool[0] * (place(R) - place(Q)) + tool[1] * speed
@@ -85,6 +86,8 @@ def test_impedance_is_a_spring_and_a_damper_on_the_tool():
     np.testing.assert_allclose(found, wanted, rtol=1e-9)
     with pytest.raises(RobooptError, match="`link`"):
         CartesianImpedance(ROBOT, "hand", *tool, TWO, TWO)
+    with pytest.raises(RobooptError, match="`tool_offset`"):
+        CartesianImpedance(ROBOT, "tool", *tool, TWO, TWO, (0.1, 0.2))
 
 
 def track_cost():

@@ -169,6 +169,10 @@ def test_robots_of_the_environments(name):
     assert 100 < sum(len(part.faces) for part in scene.parts) < 6500
     tool = env.task.chain.position(start[2 * n :])
     np.testing.assert_array_equal(scene.goal(start), [tool])
+    runs, goals = {"after": [start[None, :n]]}, [scene.goal(start)]
+    section = replay_section(RobotMotions(scene, runs, 0.1, goals), "The robot.")
+    assert section is not None
+    assert f"Green is where the origin of link {env.tool} " in section.html()
     env.close()
 
 
