@@ -197,6 +197,8 @@ def _publish(folder: RunFolder, command: Any) -> None:
     said = folder.path / REPORT
     print(said if whole else how_to_report(command, os.path.relpath(folder.path)))
     print(f'The result loads with: roboopt.load("{folder.path}")')
+    if whole and getattr(command, "watch", None) is not None:
+        print(f"Its page is over; roboopt view {folder.path} shows the robot again.")
 
 
 def _save(result: VerbResult, settings: Mapping[str, Any], folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`roboopt compare`: runs side by side."""
 
 import dataclasses
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +30,21 @@ class Compare:
         """Print the tables and write the page; return the exit code."""
         if self.out.is_dir() or not self.out.absolute().parent.is_dir():
             raise RobooptError(f"--out must be a file in a folder, got {self.out}")
+        finished, faults = [], []
         for run in self.runs:
-            require_finished(run, "runs")
+            try:
+                require_finished(run, "runs")
+                finished.append(run)
+            except RobooptError as error:
+                faults.append(error)
         from roboopt.report import compare
 
-        found = compare(self.runs)
+        found = compare(finished) if finished else None
+        if faults and (found is None or len(found.runs) < 2):
+            raise faults[0]
+        assert found is not None  # `runs` holds at least one.
+        for fault in faults:
+            warnings.warn(f"a run is left out: {fault}", stacklevel=2)
         print(found)
         with argument_called("path", "out"):
             found.report(self.out)

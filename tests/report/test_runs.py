@@ -333,6 +333,11 @@ def test_the_command_prints_and_draws(runs, monkeypatch, capsys):
     assert (runs / "compare.html").is_file()
     assert main(["compare", "one", "nowhere"]) == 2
     assert "nowhere" in capsys.readouterr().err
+    (runs / "went.partial").mkdir()
+    assert main(["compare", "one", "two", "went.partial"]) == 0
+    assert re.search("left out: .*went.partial goes on", capsys.readouterr().err)
+    assert main(["compare", "one", "went.partial"]) == 2
+    assert "--resume" in capsys.readouterr().err
     assert main(["compare", "one", "--out", "one"]) == 2
     assert "--out must be a file" in capsys.readouterr().err
 
