@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any
@@ -12,6 +13,9 @@ from roboopt.optimize import NOTES
 from roboopt.report._csv import write_csv
 from roboopt.report._page import Details, Section
 
+NUMBERS = re.compile(r"\[\s+([^\[\]{}\"]*?)\s+\]")
+"""A list of numbers in JSON, which stands in one line."""
+
 
 def settings(record: Mapping[str, Any]) -> Section:
     """Return the last section of a report: the settings, folded away.
@@ -20,6 +24,7 @@ def settings(record: Mapping[str, Any]) -> Section:
         record: what `VerbResult.record` returns.
     """
     text = json.dumps(plain(record), indent=2, ensure_ascii=False)
+    text = NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
     return Section("Settings", [Details("The exact settings of this run", text)])
 
 

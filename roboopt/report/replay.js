@@ -6,26 +6,26 @@ for (let root of document.querySelectorAll(".replay")) {
   let {min, max, round, exp} = Math, d = JSON.parse(script.textContent), {ghosts, frames, duration} = d,
     boxes = root.querySelectorAll("[type=checkbox]"), gl = view.getContext("webgl2");
   if (!gl) {
-    root.textContent = "A replay needs a browser with WebGL 2.";
+    root.textContent = "The replay needs WebGL 2.";
     continue;
   }
   let bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt()).buffer,
     poses = Float32Array.from(new Int16Array(bytes(d.poses)), x => x / 32767),
     made = gl.createProgram();
-  [`uniform vec3 eye; uniform vec2 k; uniform mat4x3 pose; in vec3 place; out vec3 w;
+  [`uniform vec3 eye; uniform vec2 k; uniform mat4x3 pose; in vec3 at; out vec3 w;
     mat2 turn(float a) { return mat2(cos(a), sin(a), -sin(a), cos(a)); }
     void main() {
-      vec3 p = w = pose * vec4(place * k.x, 1);
+      vec3 p = w = pose * vec4(at * k.x, 1);
       p.xy *= turn(eye.x);
       p.yz *= turn(-eye.y);
       p.y += eye.z;
       gl_Position = vec4(p.x * 1.7, p.z * 2.72, p.y * 1.01 - eye.z * .1, p.y);
       gl_PointSize = 12.;
     }`,
-   `uniform vec4 color; uniform vec2 k; in vec3 w; out vec4 ink;
+   `uniform vec4 hue; uniform vec2 k; in vec3 w; out vec4 ink;
     void main() {
-      float light = .7 + .3 * dot(normalize(cross(dFdx(w), dFdy(w))), vec3(.36, -.48, .8));
-      ink = vec4(color.rgb * (k.y > 0. ? light : 1.), 1) * color.a;
+      float lit = .7 + .3 * dot(normalize(cross(dFdx(w), dFdy(w))), vec3(.36, -.48, .8));
+      ink = vec4(hue.rgb * (k.y > 0. ? lit : 1.), 1) * hue.a;
     }`].forEach((code, i) => {
     let part = gl.createShader(i ? gl.FRAGMENT_SHADER : gl.VERTEX_SHADER);
     gl.shaderSource(part, "#version 300 es\nprecision highp float;" + code);
@@ -38,32 +38,33 @@ for (let root of document.querySelectorAll(".replay")) {
   gl.linkProgram(made);
   gl.useProgram(made);
   gl.enableVertexAttribArray(0);
-  gl.vertexAttribPointer(0, 3, gl.SHORT, true, 0, 0);
+  gl.vertexAttribPointer(0, 3, gl.SHORT, 1, 0, 0);
   gl.enable(gl.DEPTH_TEST);
   gl.enable(gl.BLEND);
-  gl.depthFunc(gl.LEQUAL);
   gl.polygonOffset(1, 1);
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
   let where = name => gl.getUniformLocation(made, name),
     set = (name, ...x) => gl[`uniform${x.length}f`](where(name), ...x),
     yaw = .5, pitch = .3, far = d.distance, time = 0, last = 0, playing, seen, linked, at,
     paint = (color, scale, lit, label = 0, joint = 0) => {
-    set("color", ...color);
+    set("hue", ...color);
     set("k", scale, lit);
-    let frame = min(round(time * d.rate), frames - 1),
-      first = frame + frames * (+start.value + d.starts * label);
-    gl.uniformMatrix4x3fv(where("pose"), false, poses, 12 * (joint + d.joints * first), 12);
+    let first = min(round(time * d.rate), frames - 1) + frames * (+start.value + d.starts * label);
+    gl.uniformMatrix4x3fv(where("pose"), 0, poses, 12 * (joint + d.joints * first), 12);
   }, draw = () => {
     view.width = view.clientWidth * devicePixelRatio;
     view.height = view.width / 1.6;
     gl.viewport(0, 0, view.width, view.height);
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     set("eye", yaw, pitch, far);
-    let marks = d.goals[start.value];
+    gl.depthFunc(gl.LEQUAL);
+    let goal = d.goals[start.value], mark = opacity => {
+      paint([.1, .65, .3, opacity], 1, 0);
+      gl.drawArrays(goal[1] > 1 ? gl.LINE_STRIP : gl.POINTS, ...goal);
+    };
     paint([.5, .5, .5, .4], 1, 0);
     gl.drawArrays(gl.LINES, ...d.grid);
-    paint([.1, .65, .3, 1], 1, 0);
-    gl.drawArrays(marks[1] > 1 ? gl.LINE_STRIP : gl.POINTS, ...marks);
+    mark(1);
     for (let label of [ghosts.length, ...ghosts.keys()]) {
       let ghost = ghosts[label];
       gl[ghost ? "enable" : "disable"](gl.POLYGON_OFFSET_FILL);
@@ -76,6 +77,9 @@ for (let root of document.querySelectorAll(".replay")) {
         }
       }
     }
+    // A goal shines through what is before it.
+    gl.depthFunc(gl.ALWAYS);
+    mark(.4);
   }, go = to => {
     time = bar.value = min(to, duration);
     clock.value = time.toFixed(2) + " s";

@@ -24,6 +24,8 @@ GRAY = "#7a7f87"
 OPACITY = 0.35  # of a ghost
 GREEN = (26, 166, 77)
 SAME = 1e-3  # of the size: a ghost nearer than this is hidden
+PHONE = 1.25  # distance of the eye on a phone, beside what its narrow picture takes
+SHEET = 0.6  # of a phone's height, which the controls cover from below
 MARK_RADIUS = 0.02  # of a goal, over the radius of what is shown
 VIEW = 1.7  # distance of the eye over the radius of what is shown
 DIRECTION = np.array([0.37, -0.86, 0.35])  # from what is shown to the eye
@@ -85,6 +87,7 @@ class Viewer:
         self._folders: dict[str, Any] = {}
         self._lock, self._over = threading.RLock(), threading.Event()
         self._player = threading.Thread(target=self._play, daemon=True)
+        self.server.on_client_connect(self._frame_phone)
         atexit.register(self.close)  # before viser's own end, which is not quiet
         self._size = self._frame_camera(self._reachable())
 
@@ -207,6 +210,17 @@ class Viewer:
         camera.position = center + VIEW * radius * DIRECTION
         camera.look_at = center
         return radius
+
+    def _frame_phone(self, client: Any) -> None:
+        """Move a phone's camera so that the robot is above the controls."""
+        camera, first = client.camera, self.server.initial_camera
+        if camera.aspect >= 1:
+            return
+        center = np.asarray(first.look_at)
+        way = (np.asarray(first.position) - center) * PHONE / camera.aspect
+        height = 2 * float(np.linalg.norm(way)) * np.tan(camera.fov / 2)
+        center = center - [0.0, 0.0, SHEET / 2 * height]
+        camera.position, camera.look_at = center + way, center
 
     def _reachable(self) -> Float[np.ndarray, "point 3"]:
         """Return corners of the robot at random positions between its limits [m]."""

@@ -325,6 +325,20 @@ def test_paper_shows_what_is_folded_and_tables_in_eight_points(browser, tmp_path
             assert size >= 8 * 96 / 72 - 0.01  # px in 8 points
 
 
+def test_an_old_browser_unfolds_what_is_long_without_javascript(browser, tmp_path):
+    long = Table(("a", "b"), [[f"row {k}", "1"] for k in range(99)])
+    path = tmp_path / "report.html"
+    write_report(path, title="A", verdict=[], sections=[Section("All", [long])])
+    page = path.read_text()
+    path.write_text(page.replace("::details-content", "::not-yet-known"))
+    for width in (1280, 390):
+        with opened(browser, path, width, java_script_enabled=False) as view:
+            view.locator("summary").click()
+            assert view.locator("td").last.is_visible()
+            view.emulate_media(media="print")
+            assert view.locator("summary").is_visible()  # It says what is folded.
+
+
 def test_a_page_without_javascript_is_as_legible(browser, page):
     with opened(browser, page, 1280, java_script_enabled=False) as view:
         assert view.locator("svg .tick").first.is_visible()

@@ -286,5 +286,5 @@ def test_without_webgl_there_is_a_sentence(browser, page_path):
     page = browser.new_page()
     page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
     page.goto(page_path[0].as_uri())
-    assert "needs a browser with WebGL" in page.locator(".replay").inner_text()
+    assert "needs WebGL 2" in page.locator(".replay").inner_text()
     page.close()

@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,23 @@ def test_a_urdf_has_a_slider_for_each_joint_between_its_limits(scene):
 def test_the_next_free_port_is_used(scene):
     with Viewer(scene, port=PORT) as first, Viewer(scene, port=PORT) as second:
         assert first.address != second.address
+
+
+def test_a_phone_shows_the_robot_above_the_controls(scene, motions):
+    camera = SimpleNamespace(aspect=390 / 844, fov=np.deg2rad(75.0))
+    with Viewer(scene, port=PORT) as viewer:
+        viewer.show(motions)
+        viewer._frame_phone(SimpleNamespace(camera=camera))
+    runs = np.concatenate(motions.runs["after"])
+    points = scene.corners(scene.poses(runs)) - camera.position
+    ahead = camera.look_at - camera.position
+    ahead /= np.linalg.norm(ahead)
+    side = np.cross(ahead, [0.0, 0.0, 1.0])
+    side /= np.linalg.norm(side)
+    seen = points @ np.stack([side, np.cross(side, ahead)], 1)
+    seen /= (points @ ahead)[:, None] * np.tan(camera.fov / 2) * [camera.aspect, 1]
+    assert np.abs(seen[:, 0]).max() < 1 and seen[:, 1].max() < 1.05
+    assert seen[:, 1].min() > 0.15  # The controls reach up to 0.2.
 
 
 @needs_chromium
