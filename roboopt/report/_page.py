@@ -34,6 +34,9 @@ FLAG = re.compile(r"(?<![\w-])--\w[\w-]*")
 UNIT = re.compile(r"(?<=\d) (?=%|(?:steps|kg|ms|rad|Hz|s|m|N|J|W)(?!\w))")
 """The space between a number and its unit, where no line ends."""
 
+EXPONENT = re.compile(r"(?<=\de)-(?=\d)")
+"""The hyphen in 4e-16, where a line would end."""
+
 
 @runtime_checkable
 class Block(Protocol):
@@ -267,7 +270,8 @@ def write_report(
         verdict: what came out, in sentences: the first thing a reader sees.
         sections: everything else, in order.
     """
-    bound = (UNIT.sub("\N{NO-BREAK SPACE}", sentence) for sentence in verdict)
+    whole = (EXPONENT.sub("\N{MINUS SIGN}", sentence) for sentence in verdict)
+    bound = (UNIT.sub("\N{NO-BREAK SPACE}", sentence) for sentence in whole)
     lead = "".join(f"<p>{marked(sentence)}</p>" for sentence in bound)
     body = "\n".join(section.html() for section in sections)
     style = _file("style.css")

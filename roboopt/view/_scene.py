@@ -97,9 +97,9 @@ class Scene:
         if bare:
             more = ", …" * (len(bare) > MAX_NAMED)
             others = (
-                f"Without a <visual> of their own, {', '.join(bare[:MAX_NAMED])}{more} "
-                "are drawn by their <collision>, or as rods to the next joint or the "
-                "center of mass."
+                "Links without a <visual> are drawn by their <collision>, or as rods "
+                "to the next joints or the center of mass: "
+                f"{', '.join(bare[:MAX_NAMED])}{more}."
             )
         said = tuple(filter(None, (fault, unread, others)))
         joints = tuple(joint for joint, _ in pieces)

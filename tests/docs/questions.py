@@ -19,6 +19,8 @@ ENVIRONMENT = "guides/own_environment.html"
 VELOCITIES = "noise-and-a-fit-without-velocities"
 SHAKES = "why-does-my-robot-shake-or-vibrate-after-tuning"
 REWARD = "a-custom-reward-and-how-to-choose-it"
+PYTORCH = "can-i-use-pytorch-or-my-own-pytorch-training-loop"
+CURVES = "learning-curves-log-to-tensorboard-weights-biases-mlflow"
 INTERVAL = "what-is-the-95-confidence-interval-of-a-success-rate-or-a-return"
 OPTIONS = "options-multimodal-demonstrations-action-chunking-histories-dagger"
 ALGORITHMS = "algorithms-and-their-settings-ppo-pgpe-shac"
@@ -96,7 +98,7 @@ QUESTIONS = {
     "custom reward": ("guides/own_environment.html", REWARD),
     "parallel environments": ("cluster.html", None),
     "equinox": ("objectives.html", "an-equinox-model-in-your-own-loop"),
-    "pytorch": ("faq.html", "can-i-use-pytorch"),
+    "pytorch": ("faq.html", PYTORCH),
     "nan loss": ("faq.html", "what-if-the-loss-is-nan"),
     "training is slow": ("faq.html", "why-is-the-first-step-slow"),
     "is it deterministic": ("faq.html", "is-a-run-reproducible-deterministic"),
@@ -138,7 +140,7 @@ QUESTIONS = {
     "backlash": ("tutorials/identify.html", "where-it-fails"),
     "stiction": ("control.html", "friction"),
     "gear ratio": ("control.html", "drives"),
-    "wandb offline": ("log.html", "learning-curves-in-tensorboard-and-others"),
+    "wandb offline": ("log.html", CURVES),
     "no GPU found": ("faq.html", "does-it-run-on-a-gpu"),
     "scara": ("faq.html", ROBOTS),
     "ur5e": ("faq.html", ROBOTS),
@@ -197,5 +199,9 @@ QUESTIONS = {
     ),
     "when is the training finished": ("faq.html", "when-is-the-training-finished"),
     "success rate confidence interval": ("faq.html", INTERVAL),
+    "which gradient should I use": ("guides/gradients.html", None),
+    "use with my own pytorch training loop": ("faq.html", PYTORCH),
+    "log to weights and biases": ("log.html", CURVES),
+    "tool tip offset": ("robots.html", "the-tool"),
 }
 """Words as typed: the address of the page, and the anchor where there is one."""

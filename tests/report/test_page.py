@@ -59,10 +59,15 @@ def test_a_page_holds_every_block_and_needs_nothing_else(tmp_path):
 
 
 def test_the_verdict_ends_no_line_between_a_number_and_its_unit(tmp_path):
-    said = "It succeeds in 70 % (95 % interval) within 2 s."
+    said = "It succeeds in 70 % (95 % interval) within 2 s, 4e-16 m apart."
     write_report(tmp_path / "page.html", title="A", verdict=[said], sections=[])
     page = (tmp_path / "page.html").read_text("utf-8")
-    assert said.replace(" %", "\xa0%").replace("2 s", "2\xa0s") in page
+    assert (
+        said.replace(" %", "\xa0%")
+        .replace("2 s", "2\xa0s")
+        .replace("-16 m", "−16\xa0m")
+        in page
+    )
 
 
 def test_text_is_escaped_everywhere(tmp_path):
