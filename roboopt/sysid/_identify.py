@@ -126,8 +126,8 @@ def identify(
         columns: columns of tables; recognized by their names if None.
         resample: even time step [s] that all recordings get first, observations by
             cubic splines and efforts by their means; None for their own times.
-        cutoff: frequency [Hz] above which recordings are smoothed; if None, chosen by
-            spectrum and forecasts, and no smoothing of clean recordings.
+        cutoff: frequency [Hz] above which efforts are smoothed, positions above it or
+            twice it; if None, by spectrum and forecasts, and none of clean recordings.
         horizon: time over which noisy motion is predicted [s]; if None, 1 s where
             drives follow positions or velocities, whose loop keeps a prediction from
             diverging, and else 0.4 s.
