@@ -237,10 +237,9 @@ def command() -> Case:
     import numpy as np
 
     import roboopt as ro
-    from roboopt.cli import main
+    from roboopt.cli import _run, main
     from roboopt.cli import tune as module
-    from roboopt.cli._run import run
-    from roboopt.report import VerbResult, write_report
+    from roboopt.report import write_report
 
     data = np.random.default_rng(0).normal(size=(40, 3))
     shown = ro.Trajectory(data, np.tanh(data[:-1, :2]), 0.1)
@@ -257,11 +256,14 @@ def command() -> Case:
         )  # fmt: skip
         return result
 
-    def page(result: Any, path: Any, video: bool) -> None:
+    def page(result: Any, path: Any, command: Any, video: bool) -> None:
         write_report(path, title="", verdict=(), sections=())
 
-    VerbResult.report = page  # type: ignore  # Drawing takes longer than all others.
-    module.Tune.run = lambda self: run(self, "mine", lambda folder, **_: verb(folder))  # type: ignore
+    def run(self: Any) -> int:
+        return _run.run(self, "mine", lambda folder, **_: verb(folder))
+
+    _run.write_report = page  # Drawing takes longer than all others.
+    module.Tune.run = run
 
     def execute(folder: Path, *flags: str) -> tuple[int, str]:
         runs = ["--runs", str(folder), "--no-video"]

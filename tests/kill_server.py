@@ -319,8 +319,7 @@ def child(case: str, folder: str, call: int) -> int:
 
 def run_here(case: str) -> int:
     """Run a case in this process and folder; return the exit code."""
-    from roboopt.cli import main
-    from roboopt.report import VerbResult
+    from roboopt.cli import _run, main
 
     if case in PYTHON:
         if Path("state.npz").exists():
@@ -330,7 +329,7 @@ def run_here(case: str) -> int:
         os.replace("half.npz", "found.npz")
         return 0
     # Drawing takes longer than the runs, and has tests of its own.
-    VerbResult.report = lambda result, path, video: Path(path).write_text("")  # type: ignore
+    _run.write_report = lambda result, path, command, video: path.write_text("")  # type: ignore
     words = command_line(case)
     if "--resume" in words:
         print("resumed", flush=True)

@@ -20,8 +20,34 @@ RESULTS = 3  # an answer is among so many pages
 pytestmark = pytest.mark.slow
 
 MISSING = "() => [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
-LINKS = """items => items.map(item => [...item.querySelectorAll('a')].map(
-    link => link.href.replace(/\\?h=[^#]*/, '')))"""
+# Counts the answers of the search's worker.
+COUNTED = """
+window.answers = 0;
+window.Worker = class extends Worker {
+    constructor(...given) {
+        super(...given);
+        this.addEventListener("message", ({data}) => answers += data.type === 3);
+    }
+};
+"""
+# Types each question, and returns the links of its first results.
+ASKED = """async ([questions, results]) => {
+    const input = document.querySelector(".md-search__input");
+    const frame = () => new Promise(requestAnimationFrame);
+    const found = {};
+    for (const question of questions) {
+        const before = answers;
+        input.value = question;
+        input.dispatchEvent(new Event("keyup"));
+        while (answers === before) await frame();
+        await frame();
+        await frame(); // which shows the answer
+        const items = [...document.querySelectorAll(".md-search-result__item")];
+        found[question] = items.slice(0, results).map(item =>
+            [...item.querySelectorAll("a")].map(a => a.href.replace(/\\?h=[^#]*/, "")));
+    }
+    return found;
+}"""
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -90,17 +116,14 @@ def test_every_page_is_whole_quiet_and_alone(folder, address, browser):
 
 @needs_chromium
 def test_the_search_answers(address, browser):
-    page, wrong = browser.new_page(), []
+    page = browser.new_page()
+    page.add_init_script(COUNTED)
     page.goto(address)
     page.evaluate("document.querySelector('#__search').click()")
     page.wait_for_selector(".md-search__input")
-    page.wait_for_timeout(1000)  # The index is read.
+    found, wrong = page.evaluate(ASKED, [list(QUESTIONS), RESULTS]), []
     for question, (name, anchor) in QUESTIONS.items():
-        page.fill(".md-search__input", question)
-        page.press(".md-search__input", "End")
-        page.wait_for_timeout(600)
-        found = page.eval_on_selector_all(".md-search-result__item", LINKS)[:RESULTS]
         wanted = f"{address}{name}" + (f"#{anchor}" if anchor else "")
-        if not any(wanted in links for links in found):
-            wrong.append(f"{question}: {wanted} is not in {found}")
+        if not any(wanted in links for links in found[question]):
+            wrong.append(f"{question}: {wanted} is not in {found[question]}")
     assert not wrong, "\n".join(wrong)
