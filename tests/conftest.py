@@ -54,6 +54,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 gc.set_threshold(50_000)  # tracing makes many objects, few of them in cycles
 
+
+def pytest_unconfigure():
+    """Collect garbage once: pytest does it five times, which takes seconds."""
+    gc.collect()
+    gc.freeze()
+
+
 MAPS = Path("/proc/self/maps")
 MAX_MAPS = 20_000  # some 4 GB of compiled programs
 TESTS = itertools.count(1)
