@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import WIDTHS, assert_nothing_is_cut_off, chromium, needs_chromium
@@ -20,6 +21,8 @@ RESULTS = 3  # an answer is among so many pages
 pytestmark = pytest.mark.slow
 
 MISSING = "() => [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
+# The index of the search is not built anew on each page.
+NO_SEARCH = "window.Worker = class extends EventTarget { postMessage() {} }"
 # Counts the answers of the search's worker.
 COUNTED = """
 window.answers = 0;
@@ -79,12 +82,9 @@ def browser():
         yield browser
 
 
-def test_the_site_builds_strictly(folder):
-    assert (folder / "index.html").is_file()
-
-
-@needs_chromium
-def test_every_page_is_whole_quiet_and_alone(folder, address, browser):
+@pytest.fixture
+def page(address, browser) -> Iterator[Any]:
+    """Yield a page without errors on its console, which asks no other site."""
     page, wrong = browser.new_page(), []
     page.on(
         "request",
@@ -98,25 +98,35 @@ def test_every_page_is_whole_quiet_and_alone(folder, address, browser):
         lambda m: m.type == "error" and wrong.append(f"{page.url}: {m.text}"),
     )
     page.on("pageerror", lambda error: wrong.append(f"{page.url}: {error}"))
+    yield page
+    page.close()
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_site_builds_strictly(folder):
+    assert (folder / "index.html").is_file()
+
+
+@needs_chromium
+def test_every_page_is_whole_quiet_and_alone(folder, address, page):
     names = [
         str(path.relative_to(folder))
         for path in sorted(folder.rglob("*.html"))
         if path.name != "404.html" and path.parent.name != "reports"
     ]
     assert len(names) > 40
+    page.add_init_script(NO_SEARCH)
     for name in names:
         page.goto(address + name, wait_until="load")
         page.add_style_tag(content=".md-search { display: none }")  # beside the page
-        wrong += [f"{name} lacks {source}" for source in page.evaluate(MISSING)]
+        assert not page.evaluate(MISSING), name
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             assert_nothing_is_cut_off(page)
-    assert not wrong, "\n".join(wrong)
 
 
 @needs_chromium
-def test_the_search_answers(address, browser):
-    page = browser.new_page()
+def test_the_search_answers(address, page):
     page.add_init_script(COUNTED)
     page.goto(address)
     page.evaluate("document.querySelector('#__search').click()")

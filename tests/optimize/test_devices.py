@@ -72,7 +72,22 @@ for algorithm in (ro.rl.PPO(steps=6, epochs=2, minibatches=4), ro.rl.SHAC(horizo
     compare(name, reinforced(algorithm))
 first, second = (jax.tree.map(np.asarray, made) for made in collected[:2])
 close = jax.tree.map(lambda a, b: np.allclose(a, b, 0, 1e-12), first, second)
-print(json.dumps([len(devices), all(jax.tree.leaves(close)), pairs]))
+texts = []
+for call in (
+    lambda: cases.cloned(count=511, devices=devices),
+    lambda: cases.cloned(batch_size=10, devices=devices),
+    lambda: cases.cloned(starts=6, batched=True, devices=devices),
+    lambda: ro.rollouts.TwinVectorEnv(line(4), np.ones((1, 2)), 6, devices=devices),
+    lambda: ro.minimize(lambda m, _: m**2, 1.0, None, devices=devices),
+):
+    try:
+        call()
+    except ro.RobooptError as error:
+        texts.append(str(error))
+batches = [cases.samples(count) for count in (8, 8, 6)]
+ended = ro.minimize(cases.OBJECTIVE, cases.policy(), batches, steps=9, devices=devices)
+texts += [ended.reason, ended.steps]
+print(json.dumps([len(devices), all(jax.tree.leaves(close)), pairs, texts]))
 """
 TWO = f"""{HEAD}
 sys.path.insert(0, sys.argv[1])
@@ -134,9 +149,14 @@ def said(program):
     return json.loads(out.splitlines()[-1])
 
 
-def test_eight_devices_find_what_one_does():
+@pytest.fixture(scope="module")
+def eight():
     pytest.importorskip("gymnasium")
-    count, same_steps, pairs = said(run(EIGHT, devices=8))
+    return said(run(EIGHT, devices=8))
+
+
+def test_eight_devices_find_what_one_does(eight):
+    count, same_steps, pairs, _ = eight
     assert count == 8
     assert same_steps
     assert set(pairs) == {*SETTINGS, "starts", "PPO", "SHAC"}
@@ -172,32 +192,10 @@ def test_no_device_and_one_device_twice_are_refused(count):
         cloned(devices=jax.devices()[:1] * count)
 
 
-UNEVEN = f"""{HEAD}
-sys.path.insert(0, sys.argv[1])
-from lines import line
-from optimize import test_devices as cases
-devices, texts = jax.devices(), []
-for call in (
-    lambda: cases.cloned(count=511, devices=devices),
-    lambda: cases.cloned(batch_size=10, devices=devices),
-    lambda: cases.cloned(starts=6, batched=True, devices=devices),
-    lambda: ro.rollouts.TwinVectorEnv(line(4), np.ones((1, 2)), 6, devices=devices),
-    lambda: ro.minimize(lambda m, _: m**2, 1.0, None, devices=devices),
-):
-    try:
-        call()
-    except ro.RobooptError as error:
-        texts.append(str(error))
-batches = [cases.samples(count) for count in (8, 8, 6)]
-ended = ro.minimize(cases.OBJECTIVE, cases.policy(), batches, steps=9, devices=devices)
-print(json.dumps([*texts, ended.reason, ended.steps]))
-"""
-
-
-def test_uneven_shares_are_refused_in_words():
-    texts = said(run(UNEVEN, devices=4))
+def test_uneven_shares_are_refused_in_words(eight):
+    *_, texts = eight
     for text, name, rest in zip(
-        texts, ("data", "batch_size", "model", "envs"), (3, 2, 2, 2), strict=False
+        texts, ("data", "batch_size", "model", "envs"), (7, 2, 6, 6), strict=False
     ):
         assert text.startswith(f"`{name}` must hold a number of")
         assert f"leave out {rest}" in text
