@@ -101,7 +101,9 @@ def explain(
     kept = kept if kept.size else np.arange(1)
     slopes = jax.tree.map(lambda s: s[kept], slopes)
     terms = list(zip(term_units.items(), values, strict=True))
-    square = _square(gradient)
+    square, rates = _square(gradient), np.array(LEARNING_RATES)
+    with np.errstate(over="ignore"):
+        predicted = -square * rates
     bends, tried = found.curvature > 0, len(LEARNING_RATES)
     return Explanation(
         loss=found.loss,
@@ -119,8 +121,8 @@ def explain(
         decay_time=decay_time(objective),
         constants=constant_names(model),
         gradient_norm=math.sqrt(square),
-        learning_rates=np.array(LEARNING_RATES),
-        predicted=_scaled(-square, np.array(LEARNING_RATES)),
+        learning_rates=rates,
+        predicted=predicted,
         actual=found.changes.by_step[:tried],
         curvature=found.curvature,
         time=found.time,
@@ -262,11 +264,6 @@ def _cosines(
     with np.errstate(all="ignore"):
         norms = np.linalg.norm(flat, axis=1)
         return (flat @ flat.T) / np.outer(norms, norms)
-
-
-def _scaled(square: float, rates: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return square * rates
 
 
 class Changes(NamedTuple):

@@ -1,5 +1,6 @@
 """The figures of an `Explanation`: pull, prediction, the loss on a line, and time."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,23 +39,15 @@ def pull_panel(found: "Explanation") -> Drawing:
     height = max(PANEL_SIZE[1], ROW_HEIGHT * count) if lying else PANEL_SIZE[1]
     said = f"{title}, by term" if terms > 1 else title
     with panel(title, *axes, label=said, height=height) as made:
-        places, width = np.arange(count), 0.8 / terms
-        for i in range(terms):
-            shift = places + (i - (terms - 1) / 2) * width
-            own = {"color": TERM_COLORS[i % len(TERM_COLORS)]}
-            own["gid"] = readable(found.terms[i].name)
-            if lying:
-                made.axes.barh(shift, effect[:, i], 0.9 * width, **own)
-            else:
-                made.axes.bar(shift, effect[:, i], 0.9 * width, **own)
+        _bars(found, made.axes.barh if lying else made.axes.bar, effect)
         if lying:
             made.axes.axvline(0, color=INK, lw=0.4)
-            made.axes.set_yticks(places, names, fontsize=7)
+            made.axes.set_yticks(np.arange(count), names, fontsize=7)
             made.axes.invert_yaxis()
             made.ticks(4)
         else:
             made.axes.axhline(0, color=INK, lw=0.4)
-            made.axes.set_xticks(places, names)
+            made.axes.set_xticks(np.arange(count), names)
         made.axes.grid(axis="y" if lying else "x", visible=False)
     return made
 
@@ -67,19 +60,25 @@ def layer_panel(found: "Explanation") -> Drawing:
     title = "Norm of dL/dp, layer by layer"
     height = max(PANEL_SIZE[1], ROW_HEIGHT * count * max(1.0, terms / 2))
     with panel(title, "norm of dL/dp", "", label=title, height=height) as made:
-        places, width = np.arange(count), 0.8 / terms
-        for i in range(terms):
-            shift = places + (i - (terms - 1) / 2) * width
-            own = {"color": TERM_COLORS[i % len(TERM_COLORS)]}
-            own["gid"] = readable(found.terms[i].name)
-            made.axes.barh(shift, norms[:, i], 0.9 * width, **own)
+        _bars(found, made.axes.barh, norms)
         positive = norms[norms > 0]
         if len(positive) and positive.max() > LOG_RANGE * positive.min():
             made.axes.set_xscale("log")
-        made.axes.set_yticks(places, [_shortened(n) for n in layers], fontsize=7)
+        names = [_shortened(name) for name in layers]
+        made.axes.set_yticks(np.arange(count), names, fontsize=7)
         made.axes.invert_yaxis()
         made.axes.grid(axis="y", visible=False)
     return made
+
+
+def _bars(found: "Explanation", draw: Callable, sizes: np.ndarray) -> None:
+    """Draw a group of bars for each row of `sizes`, with a bar for each term."""
+    count, terms = sizes.shape
+    width = 0.8 / terms
+    for i in range(terms):
+        places = np.arange(count) + (i - (terms - 1) / 2) * width
+        own = {"color": TERM_COLORS[i % len(TERM_COLORS)]}
+        draw(places, sizes[:, i], 0.9 * width, gid=readable(found.terms[i].name), **own)
 
 
 def _shortened(name: str) -> str:

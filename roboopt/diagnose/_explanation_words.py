@@ -71,8 +71,8 @@ def noise(found: "Explanation") -> float:
 
 def sentences(found: "Explanation") -> list[str]:
     """Return what the numbers say, the most important first."""
-    bad = [n for n, g in zip(found.names, found.gradient, strict=True) if not _fine(g)]
-    if bad:
+    if not np.isfinite(found.gradient).all():
+        bad = np.array(found.names)[~np.isfinite(found.gradient)]
         return [
             f"The derivative with respect to {', '.join(bad)} is not finite: the loss "
             "has no slope there, and gradient descent cannot start."
@@ -80,10 +80,6 @@ def sentences(found: "Explanation") -> list[str]:
     said = [*_unclear(found), *_largest(found), *_layers(found), *_conflicts(found)]
     said += [*_steps(found), *_logarithms(found), *_times(found)]
     return [*said, *constants_said(found.constants)]
-
-
-def _fine(value: float) -> bool:
-    return bool(np.isfinite(value))
 
 
 def _unclear(found: "Explanation") -> list[str]:
