@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 Array = Any  # an array of NumPy, JAX or any library with `__array_namespace__`
 
@@ -46,15 +46,11 @@ class Actuators:
                 "`resistance` and `torque_constant` must hold one value for each joint,"
                 f" got {len(self.resistance)} and {len(self.torque_constant)}."
             )
-        if not all(0 <= r < math.inf for r in self.resistance):
-            raise RobooptError(
-                f"`resistance` must not be negative or infinite, got {self.resistance}."
-            )
-        if not all(0 < k < math.inf for k in self.torque_constant):
-            raise RobooptError(
-                "`torque_constant` must be positive and finite, got "
-                f"{self.torque_constant}."
-            )
+        valid = all(0 <= r < math.inf for r in self.resistance)
+        require(valid, "resistance", "not be negative or infinite", self.resistance)
+        given = self.torque_constant
+        valid = all(0 < k < math.inf for k in given)
+        require(valid, "torque_constant", "be positive and finite", given)
 
     def mechanical_power(
         self, effort: Array, velocity: Array, next_velocity: Array

@@ -51,16 +51,11 @@ def fitted_robot(
     It must have the attributes of a `dynamics.Multibody`, and possible numbers.
     """
     robot = getattr(model, "robot", model)
-    if not hasattr(robot, "joint_names"):
-        raise RobooptError(
-            "`model` must be a robot, or have one as its `robot`, got "
-            f"{type(model).__name__}."
-        )
-    if tuple(robot.joint_names) != joint_names:
-        raise RobooptError(
-            f"`model` must have the joints {list(joint_names)}, in this order, got "
-            f"{list(robot.joint_names)}."
-        )
+    rule = "be a robot, or have one as its `robot`"
+    require(hasattr(robot, "joint_names"), "model", rule, type(model))
+    rule = f"have the joints {list(joint_names)}, in this order"
+    held = list(robot.joint_names)
+    require(held == list(joint_names), "model", rule, held)
     unknown = sorted(set(link_names) - set(robot.link_names))
     rule = f"have the robot's links, among them {unknown}"
     require(not unknown, "model", rule, list(robot.link_names))
@@ -70,15 +65,12 @@ def fitted_robot(
                 f"`model` must have finite numbers, got {name} {getattr(robot, name)}."
             )
     for name in ("masses", "damping", "friction", "armature"):
-        if (np.asarray(getattr(robot, name)) < 0).any():
-            raise RobooptError(
-                f"`model` must have no negative {name}, got {getattr(robot, name)}."
-            )
-    if not (np.asarray(robot.friction_velocity) > 0).all():
-        raise RobooptError(
-            "`model` must have positive velocity scales of friction, got "
-            f"{robot.friction_velocity}."
-        )
+        values = getattr(robot, name)
+        valid = not (np.asarray(values) < 0).any()
+        require(valid, "model", f"have no negative {name}", values)
+    velocities = robot.friction_velocity
+    rule = "have positive velocity scales of friction"
+    require((np.asarray(velocities) > 0).all(), "model", rule, velocities)
     return robot
 
 

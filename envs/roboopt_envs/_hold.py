@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 from ._task import Array, PositiveTask, square
 
@@ -39,11 +39,9 @@ class Hold(PositiveTask):
         """Check target, scales and lengths."""
         super().__post_init__()
         sizes = {len(self.target), len(self.position_scale), len(self.speed_scale)}
-        if len(sizes) > 1 or not all(map(math.isfinite, self.target)):
-            raise RobooptError(
-                "`target` must be finite and have the length of `position_scale` and "
-                f"`speed_scale`, got {self.target}."
-            )
+        valid = len(sizes) == 1 and all(map(math.isfinite, self.target))
+        rule = "be finite and have the length of `position_scale` and `speed_scale`"
+        require(valid, "target", rule, self.target)
 
     @property
     def formula(self) -> str:

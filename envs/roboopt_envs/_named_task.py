@@ -34,10 +34,8 @@ def named_task(task: Any) -> Any:
             "`task` must have `tolerances` that map observation indices to lists "
             f"of (low, high), got {found.tolerances}."
         )
-    if isinstance(task, str) and not dataclasses.is_dataclass(found):
-        raise RobooptError(
-            f"`task` must be a dataclass, so that results can be saved, got {found!r}."
-        )
+    valid = not isinstance(task, str) or dataclasses.is_dataclass(found)
+    require(valid, "task", "be a dataclass, so that results can be saved", found)
     return found
 
 

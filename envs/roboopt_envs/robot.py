@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import require
 from roboopt.urdf import UrdfModel, reach, read_urdf
 from roboopt.urdf.drive import AnyDrive
 
@@ -194,11 +194,9 @@ def _box_row(
     if given is None:
         return default
     numbers = np.asarray(given, float)
-    if numbers.shape not in ((), default.shape) or not np.isfinite(numbers).all():
-        raise RobooptError(
-            f"`{name}` must be one finite number or hold q and q̇ of joints "
-            f"{list(model.joint_names)}, got {given}."
-        )
+    rule = f"be one finite number or hold q and q̇ of joints {list(model.joint_names)}"
+    valid = numbers.shape in ((), default.shape) and np.isfinite(numbers).all()
+    require(valid, name, rule, given)
     return np.broadcast_to(numbers, default.shape)
 
 

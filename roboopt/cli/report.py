@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.cli._flags import allow_flag, figures_flag, flag
 from roboopt.cli._results import command_of, load_shown, write_report
 from roboopt.cli._run_folder import FIGURES, REPORT, add_file
@@ -38,10 +38,8 @@ class Report:
         check_formats(formats, "figures")
         with jax_settings():
             result, missing = load_shown(self.folder, "folder", self.allow)
-            if not self.folder.is_dir() or not hasattr(result, "sections"):
-                raise RobooptError(
-                    f"`folder` must be the folder of a run, got {self.folder}."
-                )
+            of_run = self.folder.is_dir() and hasattr(result, "sections")
+            require(of_run, "folder", "be the folder of a run", self.folder)
             if missing:
                 said = "the report lacks what only code says, such as a video"
                 warnings.warn(f"{said}: {missing}.", stacklevel=2)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.diagnose._finding import Finding, warning
 from roboopt.report import Summary, Table, number
 
@@ -139,11 +139,8 @@ class Chain:
         Raises:
             RobooptError: if there is no such parameter, or an array is on a path.
         """
-        if parameter not in self.parameters:
-            raise RobooptError(
-                f"`parameter` must be one of {', '.join(self.parameters)}, got "
-                f"{parameter!r}."
-            )
+        rule = f"be one of {', '.join(self.parameters)}"
+        require(parameter in self.parameters, "parameter", rule, parameter)
         on_way = [n for n in self.nodes if parameter in n.parameters]
         if not all(node.factors for node in on_way):
             raise RobooptError(

@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt._programs import filter_jit
 from roboopt.diagnose._gradient_health import noise_message
 from roboopt.diagnose._parameters import Joined
@@ -83,11 +83,8 @@ def norm_by_horizon(
             two starts, or a horizon is not between 1 and the rollout's.
     """
     length = getattr(getattr(objective, "rollout", None), "horizon", None)
-    if length is None:
-        raise RobooptError(
-            "`objective` must be a `NegativeReward` of a rollout with a `horizon`, got "
-            f"{objective!r}."
-        )
+    rule = "be a `NegativeReward` of a rollout with a `horizon`"
+    require(length is not None, "objective", rule, objective)
     starts = jnp.asarray(starts)
     if starts.ndim != 2 or len(starts) < MIN_STARTS:
         raise RobooptError(

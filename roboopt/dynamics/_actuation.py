@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._errors import RobooptError, floats, require_positive
+from roboopt._errors import RobooptError, floats, require, require_positive
 
 
 def checked_time_step(time_step: float) -> float:
@@ -34,11 +34,9 @@ def checked_actuated(
 def checked_effort_limits(limits: Any, count: int) -> Float[Array, " act"]:
     """Return `count` positive effort limits [N·m or N]."""
     given = floats("effort_limits", limits)
-    if given.shape not in ((), (count,)) or not np.all(given > 0):
-        raise RobooptError(
-            f"`effort_limits` must be one positive number or {count} of them, got "
-            f"{limits}."
-        )
+    valid = given.shape in ((), (count,)) and np.all(given > 0)
+    rule = f"be one positive number or {count} of them"
+    require(valid, "effort_limits", rule, limits)
     return jnp.asarray(np.broadcast_to(given, (count,)))
 
 

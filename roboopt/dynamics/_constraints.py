@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import Jittable
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.dynamics._rigid_bodies import invert_positive_definite
 from roboopt.urdf.bullet_solver import (
     DEEP,
@@ -63,10 +63,8 @@ class PositionMotors(Jittable):
                 f"actuated joint, got shapes {shapes}."
             )
         for name in ("kp", "kd"):
-            if not np.all((values[name] >= 0) & np.isfinite(values[name])):
-                raise RobooptError(
-                    f"`{name}` must be finite and not negative, got {given[name]}."
-                )
+            valid = np.all((values[name] >= 0) & np.isfinite(values[name]))
+            require(valid, name, "be finite and not negative", given[name])
         if not np.all(values["max_force"] > 0):
             raise RobooptError(
                 f"`max_force` must be positive, got {max_force}: leave a joint out of "

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from roboopt._errors import RobooptError, floats, require
+from roboopt._errors import floats, require
 from roboopt.urdf.friction import STRIBECK_VELOCITY, FrictionLaw, amplitude
 
 PARTS = {
@@ -59,11 +59,8 @@ def with_friction(
     joints, found = len(robot.joint_names), {}
     for name, (value, default) in given.items():
         numbers = floats(name, default if value is None else value)
-        if numbers.shape not in ((), (joints,)):
-            raise RobooptError(
-                f"`{name}` must be one number or one for each of {joints} joints, got "
-                f"{value}."
-            )
+        rule = f"be one number or one for each of {joints} joints"
+        require(numbers.shape in ((), (joints,)), name, rule, value)
         most = 2.0 if name == "load" else np.inf  # At 2 no motor moves the joint.
         above = numbers > 0 if "velocity" in name else numbers >= 0
         valid = (abs(numbers) < most) & (above | (name == "asymmetry"))

@@ -78,11 +78,9 @@ class ResidualDynamics(WrappedDynamics):
                 f"`trajectories` must have the time step of `twin`, {twin.time_step} s,"
                 f" got {steps.time_step} s."
             )
-        if steps.actions.shape[-1] != twin.action_size:
-            raise RobooptError(
-                f"`trajectories` must have actions of `twin`'s size {twin.action_size},"
-                f" got {steps.actions.shape[-1]}."
-            )
+        size = steps.actions.shape[-1]
+        rule = f"have actions of `twin`'s size {twin.action_size}"
+        require(size == twin.action_size, "trajectories", rule, size)
         states, actions = jnp.asarray(steps.states), jnp.asarray(steps.actions)
         predicted = jax.vmap(twin)(states, actions)
         errors = np.asarray(steps.next_states - predicted)[:, twin.joints :]

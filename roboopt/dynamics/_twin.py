@@ -139,11 +139,9 @@ class Twin(Jittable):
         if drive is not None:
             self.drive = drive.arrays(count, jnp)
             self.samples = drive.samples(self.time_step) if drive.remembers else 0
-        if motors is not None and motors.joints != count:
-            raise RobooptError(
-                f"`motors` must hold one gain for each of the {count} actuated joints, "
-                f"got {motors.joints}."
-            )
+        if motors is not None:
+            rule = f"hold one gain for each of the {count} actuated joints"
+            require(motors.joints == count, "motors", rule, motors.joints)
         self.joint_limits = joint_limits
         self.motors = motors
         self.implicit_damping = implicit_damping

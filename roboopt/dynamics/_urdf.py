@@ -79,10 +79,9 @@ def load_urdf(
     Warns:
         UserWarning: once, about everything that is read differently from the file.
     """
-    if gravity is not None and not (
-        np.shape(gravity) == (3,) and np.all(np.isfinite(gravity))
-    ):
-        raise RobooptError(f"`gravity` must be three finite numbers, got {gravity}.")
+    if gravity is not None:
+        valid = np.shape(gravity) == (3,) and np.all(np.isfinite(gravity))
+        require(valid, "gravity", "be three finite numbers", gravity)
     dampings = {"linear_damping": linear_damping, "angular_damping": angular_damping}
     for name, damping in dampings.items():
         require(0 <= damping < np.inf, name, "be finite and not negative", damping)

@@ -182,14 +182,10 @@ def clone(
         raise RobooptError(f"`held_out` must be between 0 and 1, got {held_out}.")
     rule = "be at least 0 and below 1"
     require(is_number(dropout) and 0 <= dropout < 1, "dropout", rule, dropout)
-    if isinstance(validation, int | float) and not 0 <= validation < 1:
-        raise RobooptError(
-            f"`validation` must be at least 0 and below 1, got {validation}."
-        )
-    if dagger and (past_actions or validation):
-        raise RobooptError(
-            f"`dagger` must be 0 with `past_actions` or `validation`, got {dagger}."
-        )
+    valid = not isinstance(validation, int | float) or 0 <= validation < 1
+    require(valid, "validation", rule, validation)
+    valid = not (dagger and (past_actions or validation))
+    require(valid, "dagger", "be 0 with `past_actions` or `validation`", dagger)
     for name, value in (("demonstrator", demonstrator), ("env", env)):
         if dagger and value is None:
             raise RobooptError(

@@ -64,11 +64,8 @@ class ActionMismatch(ResidualObjective):
     def __check_init__(self):
         if self.scale is None:
             return
-        if not isinstance(self.loss, Loss):
-            raise RobooptError(
-                f"`scale` must be None with {type(self.loss).__name__}, which does not "
-                f"use it, got {self.scale}."
-            )
+        rule = f"be None with {type(self.loss).__name__}, which does not use it"
+        require(isinstance(self.loss, Loss), "scale", rule, self.scale)
         check_scale("scale", self.scale, scalar=True, infinite=False)
 
     def errors(self, model: Any, batch: Any) -> Float[Array, "..."]:
@@ -151,11 +148,9 @@ def _errors(model: Any, known: Demonstrations) -> Array:
     def error(observation: AnyArray, demonstrated: AnyArray, *limits: Any) -> Array:
         action = jnp.asarray(observe(model, model, observation, "model"))
         # Unchecked, an action of shape (1,) would broadcast silently.
-        if action.shape != demonstrated.shape:
-            raise RobooptError(
-                "`model` must return actions like the demonstrated ones, of shape "
-                f"{demonstrated.shape}, got {action.shape}."
-            )
+        shape = demonstrated.shape
+        rule = f"return actions like the demonstrated ones, of shape {shape}"
+        require(action.shape == shape, "model", rule, action.shape)
         rule = "return floating-point actions, which have a gradient"
         require(jnp.issubdtype(action.dtype, jnp.floating), "model", rule, action.dtype)
         return _censored(action, demonstrated, *limits)

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, compiled
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.data import Trajectory
 from roboopt.losses import L2, Loss, as_loss
 from roboopt.objectives._objective import ResidualObjective
@@ -230,11 +230,8 @@ def _recorded(model: Any, batch: Trajectory, joints: int) -> Array:
     """Return the efforts on all joints, as the actuators pass actions on."""
     actions = commanded(model, jnp.asarray(batch.actions), batch.time_step)
     driven = getattr(model, "actuated", tuple(range(joints)))
-    if actions.shape[-1] != len(driven):
-        raise RobooptError(
-            f"`batch` must hold one action for each of the {len(driven)} actuated "
-            f"joints, got {actions.shape[-1]}."
-        )
+    rule = f"hold one action for each of the {len(driven)} actuated joints"
+    require(actions.shape[-1] == len(driven), "batch", rule, actions.shape[-1])
     if driven == tuple(range(joints)):
         return actions
     zero = jnp.zeros((*actions.shape[:-1], joints), actions.dtype)

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Jittable
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.data import Trajectory, differentiate
 from roboopt.dynamics import Gaussian
 from roboopt.objectives._objective import ResidualObjective, Term
@@ -155,10 +155,8 @@ class MultipleShooting(ResidualObjective):
         return scaled(errors, self.scale), scaled(gaps, self.gap_scale, "gap_scale")
 
     def _errors_and_gaps(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
-        if not hasattr(model, "states") or not hasattr(model, "dynamics"):
-            raise RobooptError(
-                f"`model` must be a `ShootingVariables`, got {type(model).__name__}."
-            )
+        valid = hasattr(model, "states") and hasattr(model, "dynamics")
+        require(valid, "model", "be a `ShootingVariables`", type(model))
         windows = PredictionWindows.of(model.dynamics, batch, self.horizon)
         begins = model.states
         if begins.shape != windows.states[:, 0].shape:

@@ -158,11 +158,8 @@ class Sum(Objective):
         """
         found = []
         for weight, part in self.parts:
-            if not hasattr(part, "residuals"):
-                raise RobooptError(
-                    "`objective` must consist of parts with residuals, got "
-                    f"{type(part).__name__}."
-                )
+            rule = "consist of parts with residuals"
+            require(hasattr(part, "residuals"), "objective", rule, type(part))
             own = jnp.ravel(part.residuals(model, batch))  # type: ignore
             found.append((weight, own))
         count = sum(own.size for _, own in found)

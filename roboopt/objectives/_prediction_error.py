@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, compiled
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.data import Trajectory
 from roboopt.dynamics import Gaussian
 from roboopt.losses import L2, Loss, as_loss
@@ -133,11 +133,8 @@ class PredictionError(ResidualObjective):
         """Refuse to fit starts that windows of states of `shape` do not determine."""
         if self.scale is None:
             raise RobooptError("`scale` must be given with `fit_starts`, got None.")
-        if (shape[1] - 1) * shape[2] <= 2 * shape[2]:
-            raise RobooptError(
-                "`horizon` must be at least 3 steps with `fit_starts`, got "
-                f"{shape[1] - 1}."
-            )
+        horizon, rule = shape[1] - 1, "be at least 3 steps with `fit_starts`"
+        require(horizon >= 3, "horizon", rule, horizon)
 
     def _scaled(self, model: Any, batch: Trajectory) -> tuple[Array, Array | None]:
         error, variance = self._errors(model, batch)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import common_float
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.data import Trajectory
 from roboopt.dynamics import Gaussian
 
@@ -78,11 +78,9 @@ class PredictionWindows(eqx.Module):
         observations, actions = observations.astype(real), actions.astype(real)
         steps = actions.shape[1]
         horizon = steps - lead if horizon is None else horizon
-        if steps < lead + horizon or horizon < 1:
-            raise RobooptError(
-                "`batch` must hold at least `lead` + `horizon` = "
-                f"{lead + max(horizon, 1)} steps, got {steps}."
-            )
+        least = lead + max(horizon, 1)
+        rule = f"hold at least `lead` + `horizon` = {least} steps"
+        require(steps >= least and horizon >= 1, "batch", rule, steps)
         durations, substeps = _durations(model, batch, actions.shape[:2])
         first = np.arange(lead, steps - horizon + 1, horizon)
         if first[-1] < steps - horizon:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array
 
 from roboopt._core import compiled
-from roboopt._errors import RobooptError, floats
+from roboopt._errors import RobooptError, floats, require
 
 INFINITE = ("inf", "infinity")
 
@@ -150,11 +150,9 @@ def intervals(
     found: list[Interval | None] = []
     for leaf, sides in zip(leaves, limits(bounds, model, params, batched), strict=True):
         x = np.asarray(leaf)
-        if sides is not None and not np.all((sides[0] < x) & (x < sides[1])):
-            raise RobooptError(
-                "`model` must start strictly inside its `bounds` "
-                f"({sides[0]}, {sides[1]}), got {x}."
-            )
+        if sides is not None:
+            rule = f"start strictly inside its `bounds` ({sides[0]}, {sides[1]})"
+            require(np.all((sides[0] < x) & (x < sides[1])), "model", rule, x)
         if sides is None and x.dtype != free:
             sides = np.float32(-np.inf), np.float32(np.inf)
         found.append(

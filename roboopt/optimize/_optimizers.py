@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from roboopt._core import MIN_SCALE
-from roboopt._errors import RobooptError, is_number, require
+from roboopt._errors import is_number, require
 
 LEARNING_RATE = 0.03
 LINE_SEARCH_STEPS = 24  # halvings: a first step of 1 reaches parameters of 1e-6
@@ -39,10 +39,8 @@ def checked_optimizer(optimizer: Any) -> Any:
     """Return an optax transformation that takes the loss as an extra argument."""
     import optax
 
-    if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
-        raise RobooptError(
-            f"`optimizer` must be an optax transformation, got {optimizer!r}."
-        )
+    valid = hasattr(optimizer, "init") and hasattr(optimizer, "update")
+    require(valid, "optimizer", "be an optax transformation", optimizer)
     return optax.with_extra_args_support(optimizer)
 
 

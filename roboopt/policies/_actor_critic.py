@@ -185,11 +185,9 @@ def _actions(space: Any) -> Normalizer | tuple[tuple[int, ...], tuple[int, ...]]
         space = np.full(space, -np.inf), np.full(space, np.inf)
     if isinstance(space, tuple) and len(space) == 2:
         low, high = (np.asarray(limit, float) for limit in space)
-        if low.ndim != 1 or low.shape != high.shape or not np.all(low < high):
-            raise RobooptError(
-                "`action_space` must be limits (low, high), each one number an axis "
-                f"and `low` below `high`, got {space}."
-            )
+        valid = low.ndim == 1 and low.shape == high.shape and np.all(low < high)
+        rule = "be limits (low, high), each one number an axis and `low` below `high`"
+        require(valid, "action_space", rule, space)
     else:
         check_action_space(space, "`action_space` must be")
         if (found := choices(space)) is not None:

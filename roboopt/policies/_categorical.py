@@ -55,10 +55,8 @@ class CategoricalPolicy(EntropyPolicy):
         """
         samples = Demonstrations.of(samples)
         actions = np.asarray(samples.actions)
-        if not np.issubdtype(actions.dtype, np.integer):
-            raise RobooptError(
-                f"`samples` must have integer actions, got {actions.dtype}."
-            )
+        valid = np.issubdtype(actions.dtype, np.integer)
+        require(valid, "samples", "have integer actions", actions.dtype)
         rows = actions.reshape(-1, actions.shape[-1])
         least = _integers("start", start, rows.min(0))
         count = _integers("sizes", sizes, rows.max(0) - least + 1)

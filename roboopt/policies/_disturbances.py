@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import Frozen, per_axis
 from roboopt._errors import (
-    RobooptError,
     delay_range,
+    require,
     require_at_least,
     require_positive,
 )
@@ -60,12 +60,9 @@ class ObservationNoise(StatefulPolicy):
         """Return the action of `model` on the observation with noise."""
         (own, inner), seen = carry, jnp.asarray(observation)
         scale = self.scale()
-        if scale.ndim and scale.size > seen.shape[0]:
-            raise RobooptError(
-                f"`scale` must hold at most {seen.shape[0]} numbers, one an axis of an "
-                f"observation, got {scale.size}."
-            )
         if scale.ndim:
+            rule = f"hold at most {len(seen)} numbers, one an axis of an observation"
+            require(scale.size <= len(seen), "scale", rule, scale.size)
             scale = jnp.zeros(seen.shape[0]).at[: scale.size].set(scale)
         own, key = jax.random.split(own)
         noise = scale.astype(seen.dtype) * jax.random.normal(

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import Frozen, per_axis
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.data import Demonstrations, Normalizer
 from roboopt.networks import NormalizedMLP
 from roboopt.policies._distributions import (
@@ -127,10 +127,8 @@ def _bound(name: str, given: Any, censored: Any, shape: tuple[int, ...]) -> Arra
             )
         given = rows[0]
     bound = np.asarray(given, float)
-    if bound.shape not in ((), shape[-1:], shape) or not np.all(np.isfinite(bound)):
-        raise RobooptError(
-            f"`{name}` must be one finite number or {shape[-1]}, got {given}."
-        )
+    valid = bound.shape in ((), shape[-1:], shape) and np.all(np.isfinite(bound))
+    require(valid, name, f"be one finite number or {shape[-1]}", given)
     return jnp.asarray(np.broadcast_to(bound, shape), float)
 
 

@@ -127,11 +127,8 @@ class LinearFeedback(Jittable):
 def leading(observation: Float[AnyArray, " obs"], size: int) -> Float[Array, " size"]:
     """Return the first `size` numbers of an observation, refused if it has fewer."""
     observation = jnp.asarray(observation)
-    if observation.shape[0] < size:
-        raise RobooptError(
-            f"`observation` must hold at least {size} numbers, got "
-            f"{observation.shape[0]}."
-        )
+    held, rule = observation.shape[0], f"hold at least {size} numbers"
+    require(held >= size, "observation", rule, held)
     return observation[:size]
 
 

@@ -52,11 +52,9 @@ class ObservationHistory(StatefulPolicy):
         """Return the action of `model` on the last observations."""
         first, history, inner = carry
         seen = jnp.asarray(observation)[None]
-        if seen.shape[1:] != history.shape[1:]:
-            raise RobooptError(
-                "`observation_size` must be the size of an observation, "
-                f"{seen.shape[1:]}, got {self.observation_size}."
-            )
+        rule = f"be the size of an observation, {seen.shape[1:]}"
+        valid = seen.shape[1:] == history.shape[1:]
+        require(valid, "observation_size", rule, self.observation_size)
         before = jnp.where(first, seen, history.astype(seen.dtype))
         recent = jnp.concatenate([before, seen])
         inner, action = act(self.model, inner, recent.ravel(), time)
@@ -81,10 +79,8 @@ class ActionChunking(StatefulPolicy):
 
     def __check_init__(self):
         require_at_least(1, observation_size=self.observation_size)
-        if self.ensemble is not None and not np.isfinite(self.ensemble):
-            raise RobooptError(
-                f"`ensemble` must be finite or None, got {self.ensemble}."
-            )
+        valid = self.ensemble is None or np.isfinite(self.ensemble)
+        require(valid, "ensemble", "be finite or None", self.ensemble)
 
     def init(self, key: PRNGKeyArray | None) -> Any:
         """Return an empty chunk, and the carry of `model`.

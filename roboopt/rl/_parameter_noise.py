@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import AnyArray, Frozen, Jittable, check_shape, sizes, trainable_mask
-from roboopt._errors import RobooptError, require_positive
+from roboopt._errors import require, require_positive
 from roboopt.policies import Normal
 
 
@@ -52,11 +52,8 @@ class ParameterNoise(Jittable):
         """
         require_positive(spread=spread)
         trained = eqx.filter(policy, trainable_mask(policy))
-        if not jax.tree.leaves(trained):
-            raise RobooptError(
-                "`policy` must have a floating-point array to tune, got "
-                f"{jax.tree.structure(policy)}."
-            )
+        rule, held = "have a floating-point array to tune", jax.tree.structure(policy)
+        require(jax.tree.leaves(trained), "policy", rule, held)
         size = ravel_pytree(jax.tree.map(jnp.full_like, trained, sizes(trained)))[0]
         self.given = Frozen(policy)
         self.unit = Frozen(spread * size)

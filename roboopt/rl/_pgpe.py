@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from roboopt._core import AnyArray, groups_at_once
-from roboopt._errors import RobooptError, require_at_least, require_positive
+from roboopt._errors import RobooptError, require, require_at_least, require_positive
 from roboopt._programs import filter_jit
 from roboopt.data import Trajectory
 from roboopt.objectives import PPOBatch, PPOLoss
@@ -206,10 +206,8 @@ class PGPEData(Experience):
 
     def _block(self, model: Any, number: int) -> Block:
         """Run policies that `model` draws; return their advantages."""
-        if not isinstance(model, ParameterNoise):
-            raise RobooptError(
-                f"`model` must be a `ParameterNoise`, got {type(model).__name__}."
-            )
+        valid = isinstance(model, ParameterNoise)
+        require(valid, "model", "be a `ParameterNoise`", type(model))
         budget = math.inf if self._budget is None else self._budget
         if self._last is not None and self.timesteps + self._cost > budget:
             self.exhausted = True

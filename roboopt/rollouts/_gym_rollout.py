@@ -157,10 +157,8 @@ class GymRollout:
     def _starts(self, starts: Any) -> list[Start]:
         starts = np.asarray(starts)
         if starts.ndim == 1 and starts.dtype.kind in "iu" and len(starts):
-            if (starts < 0).any():
-                raise RobooptError(
-                    f"`starts` must be seeds of at least 0, got {starts.min()}."
-                )
+            least = starts.min()
+            require(least >= 0, "starts", "be seeds of at least 0", least)
             return [Start(int(seed), None) for seed in starts]
         if starts.ndim != 2 or len(starts) == 0 or starts.dtype.kind != "f":
             raise RobooptError(

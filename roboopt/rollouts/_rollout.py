@@ -88,18 +88,15 @@ class Rollout(Jittable):
         kind = type(self.dynamics)
         require(known, "dynamics", "be a dynamics, such as a `Twin`", kind)
         require_at_least(1, horizon=self.horizon)
-        if not self.gradient_decay_time > 0:
-            raise RobooptError(
-                f"`gradient_decay_time` must be positive, got "
-                f"{self.gradient_decay_time}."
-            )
-        known = self.reward is None or callable(self.reward)
-        if not known and not hasattr(self.reward, "cost_rate"):
-            raise RobooptError(
-                "`reward` must have a `cost_rate`, as a task has, or be a function "
-                "`reward(observation, action, next_observation)`, got "
-                f"{self.reward!r}."
-            )
+        decay = self.gradient_decay_time
+        require(decay > 0, "gradient_decay_time", "be positive", decay)
+        reward = self.reward
+        known = reward is None or callable(reward) or hasattr(reward, "cost_rate")
+        rule = (
+            "have a `cost_rate`, as a task has, or be a function "
+            "`reward(observation, action, next_observation)`"
+        )
+        require(known, "reward", rule, reward)
 
     def step(
         self,
@@ -385,8 +382,6 @@ class Rollout(Jittable):
 def check_starts(starts: Float[AnyArray, "..."], dynamics: Any) -> None:
     """Raise a RobooptError unless `starts` are observations that hold a state."""
     size = 2 * dynamics.joints
-    if starts.ndim != 2 or starts.shape[-1] < size or starts.shape[0] == 0:
-        raise RobooptError(
-            "`starts` must have shape (starts, observation) with the state's "
-            f"{size} numbers first, got {starts.shape}."
-        )
+    valid = starts.ndim == 2 and starts.shape[-1] >= size and len(starts) > 0
+    rule = f"have shape (starts, observation) with the state's {size} numbers first"
+    require(valid, "starts", rule, starts.shape)

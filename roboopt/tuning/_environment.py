@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt._reading import read_json
 from roboopt.data import load
 from roboopt.dynamics import Multibody
@@ -148,10 +148,8 @@ class Plant:
         options: Mapping[str, Any] | None = None,
     ) -> "Plant":
         """Return the plant of a subject; None is the environment's own."""
-        if duration is not None and not 0 < duration < float("inf"):
-            raise RobooptError(
-                f"`duration` must be positive and finite, got {duration}."
-            )
+        valid = duration is None or 0 < duration < float("inf")
+        require(valid, "duration", "be positive and finite", duration)
         given = dict(options or {})
         options = given if duration is None else {**given, "duration": duration}
         if named.task is None:

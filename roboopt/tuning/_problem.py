@@ -279,10 +279,8 @@ def _first(
 def _check_controller(controller: Any, env: Any, seed: int) -> None:
     """Refuse a controller that has no gains, or does not fit the environment."""
     start, size = sample_starts(env, 1, seed)[0], env.action_space.shape
-    if not callable(controller):
-        raise RobooptError(
-            f"`controller` must be callable, observation -> action, got {controller!r}."
-        )
+    rule = "be callable, observation -> action"
+    require(callable(controller), "controller", rule, controller)
     if not any(jax.tree.leaves(trainable_mask(controller))):
         raise RobooptError(
             "`controller` must have gains to tune, as floating-point arrays in an "
