@@ -82,7 +82,7 @@ def norm_by_horizon(
         RobooptError: if `objective` has no rollout in JAX with rewards, there are not
             two starts, or a horizon is not between 1 and the rollout's.
     """
-    length = getattr(getattr(objective, "rollout", None), "horizon", None)
+    length: Any = getattr(getattr(objective, "rollout", None), "horizon", None)
     rule = "be a `NegativeReward` of a rollout with a `horizon`"
     require(length is not None, "objective", rule, objective)
     starts = jnp.asarray(starts)

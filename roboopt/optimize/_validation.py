@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from roboopt._errors import RobooptError
+from roboopt._errors import argument_called
 from roboopt.gradients import LossFn
 from roboopt.optimize._sources import arrays
 
@@ -40,11 +40,8 @@ class Validation(eqx.Module):
         """
         if data is None:
             return None
-        try:
+        with argument_called("data", "validation"):
             data = arrays(data)
-        except RobooptError as error:
-            text = str(error).replace("`data`", "`validation`")
-            raise RobooptError(text) from None
         period = min(MAX_PERIOD, max(1, steps // MIN_EVALUATIONS)) if noisy else 1
         return cls(data, jnp.asarray(period), jnp.asarray(steps))
 

@@ -29,7 +29,7 @@ def joined(
     most = int(lengths.max()) if max_steps is None else max_steps
 
     def table(name: str) -> Any:
-        values = [getattr(run, name) for run in runs]
+        values: list[Any] = [getattr(run, name) for run in runs]
         if name == "success" and any(x is not None for x in values):
             # Where no environment of a part has said anything, nothing succeeded.
             values = [
