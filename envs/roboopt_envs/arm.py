@@ -163,11 +163,7 @@ class Arm(FixedBaseEnv):
         super().__init__(
             world,
             task=self._make_task(
-                urdf,
-                chain,
-                *scales,
-                tool_scale=2 * tolerance,
-                tool_tolerance=tolerance,
+                urdf, chain, *scales, tool_scale=2 * tolerance, tool_tolerance=tolerance
             ),
             actuated=range(len(half)),
             effort_limits=limits,

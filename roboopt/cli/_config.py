@@ -12,15 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
-from roboopt.cli._flags import (
-    KINDS,
-    Output,
-    Parser,
-    a_path,
-    all_flags,
-    groups,
-    spelled,
-)
+from roboopt.cli._flags import KINDS, Output, Parser, a_path, all_flags, groups, spelled
 from roboopt.cli._run_folder import SETTINGS
 
 FLAG, RESUME = "--config", "--resume"

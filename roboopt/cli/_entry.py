@@ -5,13 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from roboopt._interrupt import (
-    end_process,
-    ending,
-    exit_code,
-    interrupted,
-    interrupts,
-)
+from roboopt._interrupt import end_process, ending, exit_code, interrupted, interrupts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -95,13 +95,7 @@ def execute(arguments: list[str]) -> int:
 
 
 def _overview() -> str:
-    lines = [
-        filled(DESCRIPTION),
-        "",
-        "usage: roboopt COMMAND [FLAGS]",
-        "",
-        "commands:",
-    ]
+    lines = [filled(DESCRIPTION), "", "usage: roboopt COMMAND [FLAGS]", "", "commands:"]
     width = max(map(len, COMMANDS))
     for name in COMMANDS:
         summary = (_command_class(name).__doc__ or "").partition("\n")[0]

@@ -18,22 +18,11 @@ from roboopt_envs import import_pybullet_silently
 from roboopt._errors import RobooptError
 from roboopt._interrupt import cleaned_up, ending, exit_code, leaves, shielded
 from roboopt._progress import say
-from roboopt.cli._flags import (
-    Output,
-    flags_named,
-    groups,
-    verb_arguments,
-)
+from roboopt.cli._flags import Output, flags_named, groups, verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._results import write_report
 from roboopt.cli._resume import how_to_report, how_to_resume
-from roboopt.cli._run_folder import (
-    CHECKPOINT,
-    FIGURES,
-    REPORT,
-    SETTINGS,
-    RunFolder,
-)
+from roboopt.cli._run_folder import CHECKPOINT, FIGURES, REPORT, SETTINGS, RunFolder
 from roboopt.data import save, write_json
 from roboopt.loggers import LOGGERS
 from roboopt.optimize import Log

@@ -25,13 +25,7 @@ from roboopt.cli._environment import (
 )
 from roboopt.cli._flags import flag
 from roboopt.cli._resume import how_to_resume
-from roboopt.cli._run_folder import (
-    PARTIAL,
-    SETTINGS,
-    held,
-    partial,
-    resumable,
-)
+from roboopt.cli._run_folder import PARTIAL, SETTINGS, held, partial, resumable
 from roboopt.cli._simulation import Balancing
 
 SUFFIXES = ("", ".npz", ".hdf5", ".h5")

@@ -49,12 +49,7 @@ from roboopt.diagnose._slope_check import (
     SlopeCheck,
     judge,
 )
-from roboopt.gradients import (
-    LossFn,
-    differentiable,
-    differentiating,
-    require_objective,
-)
+from roboopt.gradients import LossFn, differentiable, differentiating, require_objective
 from roboopt.report import Summary, Table
 
 MAX_ELEMENTS_PER_LEAF = 12  # of which every one is checked

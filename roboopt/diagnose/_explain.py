@@ -41,12 +41,7 @@ from roboopt.diagnose._parameters import (
     require_scalar,
     rows_of,
 )
-from roboopt.gradients import (
-    LossFn,
-    differentiable,
-    differentiating,
-    require_objective,
-)
+from roboopt.gradients import LossFn, differentiable, differentiating, require_objective
 from roboopt.objectives import Objective, total
 
 PERCENT = 0.01

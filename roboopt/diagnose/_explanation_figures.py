@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roboopt.diagnose._explanation_words import LONG_STEP, SHORT_STEP
-from roboopt.report import (
-    BEFORE_AFTER,
-    GRAY,
-    INK,
-    PANEL_SIZE,
-    Drawing,
-    panel,
-    readable,
-)
+from roboopt.report import BEFORE_AFTER, GRAY, INK, PANEL_SIZE, Drawing, panel, readable
 
 if TYPE_CHECKING:
     from roboopt.diagnose._explanation import Explanation, TimeSplit

@@ -19,11 +19,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
-from roboopt.diagnose._base_parameters import (
-    Combination,
-    combinations_of,
-    orthonormal,
-)
+from roboopt.diagnose._base_parameters import Combination, combinations_of, orthonormal
 from roboopt.diagnose._covariance import score_covariance
 from roboopt.optimize import Bound, Fit
 

@@ -29,9 +29,7 @@ NO_GRAVITY = "mjDSBL_GRAVITY"
 
 
 def load_mjcf(
-    path: str | PathLike | Any,
-    *,
-    locked: Iterable[str] | Mapping[str, float] = (),
+    path: str | PathLike | Any, *, locked: Iterable[str] | Mapping[str, float] = ()
 ) -> Multibody:
     """Load a robot on a fixed base from an MJCF file, through the package mujoco.
 

@@ -59,11 +59,7 @@ class ParametricTwin(WrappedDynamics):
     """As of `Multibody`: whether a Jacobian has more columns than the state."""
 
     def __init__(
-        self,
-        twin: Twin,
-        free: Sequence[str],
-        *,
-        ties: Sequence[Sequence[str]] = (),
+        self, twin: Twin, free: Sequence[str], *, ties: Sequence[Sequence[str]] = ()
     ):
         """Make the entries that match `free` the parameters of `twin`.
 

@@ -130,11 +130,7 @@ def _joint_frames_jvp(primals, tangents):
     _, _, axes, _ = numbers
     rotations, origins = frames
     angular, linear = jacobian(
-        tree,
-        apply(rotations, axes),
-        origins,
-        origins,
-        tuple(range(len(tree.parents))),
+        tree, apply(rotations, axes), origins, origins, tuple(range(len(tree.parents)))
     )
     turn = (angular * q_tangent[None, :, None]).sum(1)
     shift = (linear * q_tangent[None, :, None]).sum(1)

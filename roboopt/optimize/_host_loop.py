@@ -7,14 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from roboopt._programs import filter_jit
-from roboopt.optimize._loop import (
-    Problem,
-    State,
-    estimate,
-    move,
-    noted,
-    searched_loss,
-)
+from roboopt.optimize._loop import Problem, State, estimate, move, noted, searched_loss
 from roboopt.optimize._optimizers import evaluates_loss
 from roboopt.optimize._start import strong
 from roboopt.optimize._validation import NAME, validated

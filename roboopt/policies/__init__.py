@@ -54,9 +54,7 @@ from roboopt.policies._protocol import observe as observe
 from roboopt.policies._relative import RelativeActions as RelativeActions
 from roboopt.policies._setpoint_shaping import SetpointShaping as SetpointShaping
 from roboopt.policies._spaces import check_action_space as check_action_space
-from roboopt.policies._spaces import (
-    check_observation_space as check_observation_space,
-)
+from roboopt.policies._spaces import check_observation_space as check_observation_space
 from roboopt.policies._spaces import observation_size as observation_size
 from roboopt.policies._spline import OpenLoopSpline as OpenLoopSpline
 from roboopt.policies._stable import StablePolicy as StablePolicy

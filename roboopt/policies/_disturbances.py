@@ -13,12 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import Frozen, per_axis
-from roboopt._errors import (
-    delay_range,
-    require,
-    require_at_least,
-    require_positive,
-)
+from roboopt._errors import delay_range, require, require_at_least, require_positive
 from roboopt.policies._memory import required_key
 from roboopt.policies._protocol import (
     Action,

@@ -171,12 +171,7 @@ class PDGravityCompensation(JointGains, Jittable):
         require_positive(saturation=saturation)
         require_positive(damping_ratio=damping_ratio)
         gains = _guessed_gains(
-            robot,
-            effort_limits,
-            time_step,
-            saturation,
-            damping_ratio,
-            implicit_damping,
+            robot, effort_limits, time_step, saturation, damping_ratio, implicit_damping
         )
         return cls(robot, *gains)
 

@@ -87,9 +87,7 @@ class ParameterNoise(Jittable):
         return self.shift + jnp.exp(self.log_deviation) * normal
 
     def log_prob(
-        self,
-        observation: Float[AnyArray, " obs"],
-        drawn: Float[AnyArray, " parameter"],
+        self, observation: Float[AnyArray, " obs"], drawn: Float[AnyArray, " parameter"]
     ) -> Float[Array, ""]:
         """Return the logarithm of the density at `drawn`, whatever is observed.
 

@@ -38,10 +38,7 @@ from roboopt.rl._run import Run
 from roboopt.rl._shac import SHAC
 from roboopt.rl._task import Task
 from roboopt.rl._zeroth_order import MixedGradient, ZerothOrderGradient
-from roboopt.rollouts import (
-    Ray,
-    robot_notes,
-)
+from roboopt.rollouts import Ray, robot_notes
 from roboopt.view import Watch
 
 ALGORITHMS = {

@@ -60,10 +60,7 @@ CONTROLLERS: Mapping[str, tuple[str, Callable[..., Any]]] = {
         "proportional-derivative control with gravity compensation",
         _limited(PDGravityCompensation),
     ),
-    "pid": (
-        "proportional-integral-derivative control with anti-windup",
-        _limited(PID),
-    ),
+    "pid": ("proportional-integral-derivative control with anti-windup", _limited(PID)),
     "computed-torque": (
         "computed torque",
         lambda env, twin, task: ComputedTorque(twin.robot),

@@ -264,10 +264,7 @@ def _test(
     ):
         for when, policy in zip(WHEN, (before, tuned), strict=True):
             motions["PyBullet"][when] = made = collect(
-                robots,
-                behind(rollout, policy),
-                progress=lambda _: advance(),
-                **begin,
+                robots, behind(rollout, policy), progress=lambda _: advance(), **begin
             )
             starts = jnp.asarray(made.observations[:, 0])
             if drawn:

@@ -9,13 +9,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.dynamics import Randomized, Twin, load_env
-from roboopt.rollouts import (
-    Rollout,
-    disturbed,
-    episode_seed,
-    randomized,
-    with_twin,
-)
+from roboopt.rollouts import Rollout, disturbed, episode_seed, randomized, with_twin
 
 
 def uncertain(
