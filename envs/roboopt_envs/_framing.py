@@ -22,10 +22,7 @@ BETWEEN = 5  # configurations, of start and goal
 
 
 def corners(world: PybulletWorld, configurations: np.ndarray) -> np.ndarray:
-    """Return corners of boxes around a robot's shapes at configurations, (k, 3) [m].
-
-    Of a link with meshes and collision shapes the box around these stands for both.
-    """
+    """Return corners of boxes around a robot's shapes at configurations, (k, 3) [m]."""
     client, body, model = world.client, world.body, world.model
     links = {joint.child: link for link, joint in enumerate(model.joints)}
     links[model.root] = -1

@@ -13,10 +13,7 @@ from ._resistance import MAX_SPEED
 def observation_box(
     starts: tuple[np.ndarray, np.ndarray], time: float, shown: Any
 ) -> gymnasium.spaces.Box:
-    """Return the space of observations [q, q̇, goal or reference].
-
-    The `starts` are bounds of q, and `shown` those of a goal, or a reference (T, m).
-    """
+    """Return the space of [q, q̇, goal or reference], the last two as `shown`."""
     # No joint is faster than MAX_SPEED, hence none moves farther than this.
     farthest, speeds = MAX_SPEED * time, np.full(len(starts[0]), MAX_SPEED)
     low, high = np.min(shown, axis=0), np.max(shown, axis=0)

@@ -4,10 +4,7 @@ from importlib.util import find_spec
 
 
 def register() -> None:
-    """Register every environment with Gymnasium, if Gymnasium is installed.
-
-    An environment's module, and with it PyBullet, loads when the environment is made.
-    """
+    """Register every environment with Gymnasium, if Gymnasium is installed."""
     if find_spec("gymnasium") is None:
         return
     import gymnasium

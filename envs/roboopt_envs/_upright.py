@@ -108,10 +108,7 @@ def _highest(
     free: np.ndarray,
     scale: float,
 ) -> np.ndarray:
-    """Return `q` with the joints `free` where the potential energy is highest.
-
-    Energies are multiplied by `scale` [1/J].
-    """
+    """Return `q` with the joints `free` where the potential energy is highest."""
     from scipy.optimize import minimize, root  # Slow to import.
 
     lower, upper = world.model.position_limits[:, free]

@@ -309,10 +309,7 @@ class PybulletWorld:
         return [state[0] for state in states], [state[1] for state in states], efforts
 
     def gravity_effort(self, q: np.ndarray) -> np.ndarray:
-        """Return the efforts that hold the robot still at q, (n,) [N·m or N].
-
-        The robot is the one as loaded, before any `scale_dynamics`.
-        """
+        """Return the efforts that hold the loaded robot still at q, (n,) [N·m or N]."""
         return self._as_loaded.holding_effort(q)
 
     @property

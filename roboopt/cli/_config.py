@@ -39,10 +39,7 @@ def _split(arguments: Sequence[str], name: str) -> tuple[Path | None, list[str]]
 
 
 def defaults_from(path: Path, command: Any, flag: str = FLAG) -> Any:
-    """Return the command with the flags that a run's folder or its settings record.
-
-    The `command` is its class, and `flag` the one that gave the path, for messages.
-    """
+    """Return a command with the flags that a run's folder or settings record."""
     path = path / SETTINGS if path.is_dir() else path
     settings = read_json(path, flag.strip("-"))
     try:

@@ -14,10 +14,7 @@ MIN_COMPILE_TIME_S = 0.0  # Each of a command's many fast compilations counts to
 
 @contextlib.contextmanager
 def process_settings(worded: Callable[[str], str] = str) -> Iterator[None]:
-    """Show warnings in one line and once, in the words that `worded` makes of them.
-
-    An in-process caller, such as a notebook, finds both as before afterwards.
-    """
+    """Show warnings in one line, once, worded by `worded`; restore all afterwards."""
     shown, path = warnings.showwarning, list(sys.path)
     said: set[str] = set()
 

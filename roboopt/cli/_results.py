@@ -17,10 +17,7 @@ ENVIRONMENT = "env"  # of the run, which may import modules and read files
 
 
 def load_result(path: Path, argument: str, allow: Sequence[str]) -> Any:
-    """Return the result of a run, of which `argument` is the command's name.
-
-    It may hold classes in the modules or files `allow`, which are imported.
-    """
+    """Return the result of a run, of which `argument` is the command's name."""
     result, missing = load_shown(path, argument, allow)
     if missing:
         raise RobooptError(f"{missing}.")

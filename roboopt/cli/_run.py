@@ -166,10 +166,7 @@ def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:
 
 
 def _publish(folder: RunFolder, command: Any) -> None:
-    """Move the files of a run to their place, and say where they are.
-
-    Figures without the report are not all of them.
-    """
+    """Move the files of a run to their place, and say where they are."""
     whole = (folder.work / REPORT).exists()
     if not whole:
         shutil.rmtree(folder.work / FIGURES, ignore_errors=True)

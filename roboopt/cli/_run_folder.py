@@ -82,10 +82,7 @@ class RunFolder:
 
     @classmethod
     def resume(cls, path: Path) -> "RunFolder":
-        """Take up the folder of a run, of which nothing is lost if this is interrupted.
-
-        Files that were being written when the run was killed are removed.
-        """
+        """Take up the folder of a run, without files that were half written."""
         source = resumable(path)
         final = source.with_name(source.name.removesuffix(PARTIAL))
         work = partial(final)
@@ -107,10 +104,7 @@ class RunFolder:
         return cls(final, work, lock, again=source == work)
 
     def discard(self) -> bool:
-        """Remove the run unless it can be resumed; return whether it stays.
-
-        An earlier run, and one that was killed before, stay as they were.
-        """
+        """Remove the run unless it can be resumed; return whether it stays."""
         own, earlier = (x / CHECKPOINT for x in (self.work, self.path))
         kept = own.exists()
         if kept and earlier.exists():
@@ -237,10 +231,7 @@ def _lock(work: Path) -> int | None:
 
 
 def held(work: Path) -> int | None:
-    """Return the folder, open and locked; refuse one that another process has locked.
-
-    Systems without such locks have None.
-    """
+    """Return the folder, open and locked; refuse one that is locked already."""
     lock = _lock(work)
     if lock is None and fcntl is not None:
         raise RobooptError(f"{work} belongs to a run that goes on")

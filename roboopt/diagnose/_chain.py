@@ -166,10 +166,7 @@ class _Reader:
             self.names |= dict.fromkeys(variables, name)
 
     def name_nodes(self) -> list[Variable]:
-        """Name the variables that are assigned, and the loss; return them in order.
-
-        Every operation is named where nothing is assigned.
-        """
+        """Name the variables that are assigned, or else all; return them in order."""
         found = [
             v
             for equation in self.graph.equations

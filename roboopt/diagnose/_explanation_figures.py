@@ -81,10 +81,7 @@ def _shortened(name: str) -> str:
 
 
 def step_panel(found: "Explanation") -> Drawing:
-    """Draw the predicted and the actual decrease of the loss over the learning rate.
-
-    A rise, which a logarithmic axis cannot show, is a cross at its foot.
-    """
+    """Draw the predicted and the actual decrease of the loss over the learning rate."""
     title = "Decrease of the loss by one step"
     rates, falls = found.learning_rates, found.actual < 0
     rises = np.isfinite(found.actual) & (found.actual > 0)

@@ -172,10 +172,7 @@ def dependents(graph: Graph) -> set[Variable]:
 
 
 def selections(graph: Graph) -> dict[Variable, tuple[Variable, np.ndarray]]:
-    """Return the variables that are elements of an input: the input, and which ones.
-
-    Each primitive that selects elements is applied to the numbers of the elements.
-    """
+    """Return the variables that are elements of an input: the input, and which ones."""
     found = {
         v: (v, np.arange(math.prod(v.shape)).reshape(v.shape)) for v in graph.inputs
     }

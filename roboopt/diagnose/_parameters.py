@@ -156,10 +156,7 @@ class Row:
         return float(np.sqrt(np.mean(leaf**2)))
 
     def slopes(self, slopes: Any, params: Any) -> np.ndarray:
-        """Return each term's derivative by the number, or its norm by the array.
-
-        The last entry is that of the loss.
-        """
+        """Return the derivative of each term, then of the loss; an array's norm."""
         leaf = np.asarray(jax.tree.leaves(slopes)[self.leaf], float)
         leaf = leaf.reshape(len(leaf), -1)
         leaf = np.concatenate([leaf, leaf.sum(0, keepdims=True)])
@@ -177,10 +174,7 @@ class Row:
 
     @np.errstate(all="ignore")
     def moved(self, params: Any, share: float) -> Any:
-        """Return the parameters with a number raised by a share of its scale.
-
-        An array is multiplied by 1 + `share`; one of zeros has `share` added.
-        """
+        """Return the parameters with a number, or an array, raised by a share."""
         leaves, structure = jax.tree.flatten(params)
         leaf = np.array(leaves[self.leaf])
         if self.index is None:

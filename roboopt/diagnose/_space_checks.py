@@ -59,10 +59,7 @@ class Bounds:
 
 
 def check_space(values: np.ndarray, bounds: Bounds, name: str) -> list[Finding]:
-    """Find samples (sample, axis) of another size, kind or range than the space's.
-
-    Their `name` is "action" or "observation".
-    """
+    """Find samples (sample, axis) of another size, kind or range than the space's."""
     size = values.shape[1]
     wrong = []
     if size != len(bounds.low):

@@ -42,10 +42,7 @@ def body_matrix(
     velocity: Float[Array, " joint"],
     acceleration: Float[Array, " joint"],
 ) -> Float[Array, "joint number"]:
-    """Return Y, with which Y φ are the joint efforts that these `bodies` need.
-
-    The robot is a `Multibody`, and φ are the `body_numbers` of its bodies in a row.
-    """
+    """Return Y, with which Y φ are the efforts that `bodies` with numbers φ need."""
     rotations, origins = robot.frames(q)
     turn, accelerated = _frame_motions(robot, q, velocity, acceleration)
     axes = jnp.einsum("jab,jb->ja", rotations, robot.axes)

@@ -108,10 +108,7 @@ def _tendon(model: Any, tendon: int, title: str) -> np.ndarray:
 
 
 def _eliminate(table: np.ndarray, order: list[int]) -> tuple[np.ndarray, list[int]]:
-    """Return the reduced table, and the column that each of its first rows solves for.
-
-    Of the rows [G b], the columns of G in this `order` are solved for first.
-    """
+    """Return [G b] reduced in this `order`, and the column of each first row."""
     pivots: list[int] = []
     scale = np.abs(table).max(initial=0.0) * ROUNDING
     for column in order:

@@ -190,10 +190,7 @@ def friction_law(robot: Multibody) -> FrictionLaw:
 
 
 def flat_remainders(robot: Multibody) -> np.ndarray:
-    """Return each massive body's inertia minus the inertia of its coordinates.
-
-    The difference is nonzero for flat bodies only, whose coordinates are not exact.
-    """
+    """Return each massive body's inertia minus its coordinates', 0 unless flat."""
     masses, inertias, logs, shears = _shapes(robot)
     gap = inertias - np.asarray(_inertias(masses, logs, shears))
     size, known = (np.abs(x).max((1, 2), keepdims=True) for x in (gap, inertias))

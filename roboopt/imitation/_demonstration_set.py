@@ -207,10 +207,7 @@ class DemonstrationSet:
         return dataclasses.replace(self, past_actions=length, **parts)
 
     def require_longer(self, **windows: int | None) -> None:
-        """Refuse samples longer than every episode; warn if some are shorter.
-
-        The `windows` say how many steps of an episode a sample holds, by argument.
-        """
+        """Refuse windows longer than every episode, by argument; warn of shorter ones."""
         lengths = [episode.steps for episode in self.whole]
         shortest, longest = min(lengths), max(lengths)
         span = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
@@ -231,10 +228,7 @@ class DemonstrationSet:
     def samples(
         self, **cut: Any
     ) -> tuple[dict[str, Demonstrations], StreamedDemonstrations | None]:
-        """Return the samples of each part, and the source on disk if there is one.
-
-        The part "known" has all but those held out.
-        """
+        """Return the samples by part, also of all "known", and the source on disk."""
         source = None
         if self.folder is None:
             runs = {name: getattr(self, name) for name in PARTS if getattr(self, name)}
@@ -264,10 +258,7 @@ def default_share(count: int) -> float:
 def _read(
     source: Any, reading: dict[str, Any], seed: int, *, folders: bool
 ) -> tuple[list[Trajectory], dict[str, list[int]], Path | None]:
-    """Return the episodes, and the masks of their file by name.
-
-    With `folders`, some episodes of a folder that exceeds memory, and the folder.
-    """
+    """Return episodes, the masks of their file, and a folder that exceeds memory."""
     if not isinstance(source, str | PathLike):
         return _episodes(source, reading, "demonstrations"), {}, None
     path = Path(source)

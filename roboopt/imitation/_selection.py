@@ -161,10 +161,7 @@ class Selection:
         return FoldedMismatch(self.mismatch), _stacked(self.networks), data, validation
 
     def kept(self, network: Any) -> Kept:
-        """Choose between the linear policy and the network as trained.
-
-        With folds `network` is the stack of all.
-        """
+        """Choose between the linear policy and the network; with folds their stack."""
         stack = network if self.folded else _stacked([network])
         if not self.linear:
             return self._kept_network(stack)
@@ -223,10 +220,7 @@ def mean_policy(linear: Any, network: Any, share: float) -> Any:
 
 
 def _joined(linear: Any, network: Any, join: Callable[..., tuple[Array, ...]]) -> Any:
-    """Return the network with the linear path, and last weights and biases, of `join`.
-
-    The two are a `LinearPolicy` and an `MLPPolicy`, or within the same wrappers.
-    """
+    """Return the network with what `join` makes of its linear path and last layer."""
 
     def joined(one: Any, other: Any) -> Any:
         if not isinstance(one, LinearPolicy):

@@ -142,10 +142,7 @@ class PredictionWindows(eqx.Module):
 
 
 def state_size(model: Any, observation: int) -> int:
-    """Return the size of the state at the beginning of an observation.
-
-    A model without `joints` has whole observations as states.
-    """
+    """Return the size of the state at the beginning of an observation."""
     joints = getattr(model, "joints", None)
     return observation if joints is None else 2 * joints
 

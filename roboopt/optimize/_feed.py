@@ -79,10 +79,7 @@ class Feed:
         return type(given).__qualname__, self.steps, self.drifts, own
 
     def resume(self, state: Any, taken: int) -> bool:
-        """Restore the source after `taken` steps; return whether a batch serves on.
-
-        A source that cannot repeat it is asked anew by the next `advance`.
-        """
+        """Restore the source after `taken` steps; return whether a batch serves on."""
         if hasattr(self._given, "restore"):
             self._given.restore(state)
         if not hasattr(self._given, "repeat"):

@@ -207,10 +207,7 @@ class Run:
         return state, taken
 
     def _record(self, rows: dict[str, np.ndarray]) -> None:
-        """Append rows; where steps share a batch, with the decrease of the loss.
-
-        The decrease of a step is known at the next row.
-        """
+        """Append rows; the decrease of the loss in a step is known at the next."""
         if not self.problem.noisy:
             losses = rows["loss"]
             if self.same_batch:

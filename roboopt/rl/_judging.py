@@ -35,10 +35,7 @@ EXPLAINED_SAMPLES = 1024
 def unjudged(
     task: Task, run: Run, monitor: Monitor, result: Result, new: bool
 ) -> ReinforceResult:
-    """Return the policy with all that is known before it is evaluated.
-
-    `new` says whether the start was a fresh policy.
-    """
+    """Return the policy with all that is known before it is evaluated."""
     space = task.env.action_space
     policy, start = (acting_policy(x, space) for x in (result.model, run.model))
     reason, message = monitor.ending(result.reason, result.message)

@@ -118,10 +118,7 @@ class Task:
 
     @property
     def holds_goals(self) -> bool:
-        """Return whether torques, positions or velocities move a whole arm to a goal.
-
-        The observation of such a robot is [q, q̇, goal], and it drives every joint.
-        """
+        """Return whether all joints move to a goal, seen as [q, q̇, goal]."""
         if self.twin is None or not hasattr(self.twin.dynamics, "robot"):
             return False
         joints, world = self.twin.dynamics.joints, self.env.unwrapped

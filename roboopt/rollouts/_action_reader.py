@@ -26,11 +26,7 @@ class RefusedAction(ValueError):
 
 
 def action_reader(space: Any, envs: int) -> ActionReader:
-    """Return a function that reads the actions of `envs` environments.
-
-    The function raises `RefusedAction` for the first active row that no environment
-    accepts.
-    """
+    """Return a reader of the actions of `envs` environments."""
     from gymnasium.spaces import Box
 
     check_action_space(space)

@@ -15,10 +15,7 @@ FIELDS = (
 def joined(
     parts: list[tuple[np.ndarray, Trajectory]], max_steps: int | None
 ) -> Trajectory:
-    """Return stacked episodes as if they had run side by side, padded to `max_steps`.
-
-    The parts are the numbers of some episodes, from 0 without a gap, and their motions.
-    """
+    """Return stacked episodes as if run side by side, padded to `max_steps`."""
     order = np.argsort(np.concatenate([rows for rows, _ in parts]))
     runs = [run for _, run in parts]
     each = [

@@ -255,10 +255,7 @@ class RayPool:
                 self._busy[ref] = worker, batch
 
     def _answers(self, waiting: deque[_Batch]) -> list[tuple[_Batch, Trajectory]]:
-        """Wait for answers; return those of batches that are done.
-
-        Batches that failed go back to `waiting`.
-        """
+        """Wait for batches, return those done; failed ones go back to `waiting`."""
         ray, done = self._ray, []
         refs = [*self._busy, *self._starting]
         ready, _ = ray.wait(refs, num_returns=1, timeout=WAIT_S) if refs else ([], [])
@@ -340,10 +337,7 @@ def _kill_all(ray: Any, idle: list, starting: dict, busy: dict) -> None:
 
 
 def _surroundings() -> dict[str, str]:
-    """Return the variables of the environment that a worker begins with.
-
-    A machine that lacks one of the folders of modules passes over it.
-    """
+    """Return the variables of the environment that a worker begins with."""
     path = [str(Path(folder).absolute()) for folder in sys.path]
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     x64 = str(int(jax.config.values["jax_enable_x64"]))

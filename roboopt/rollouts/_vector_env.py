@@ -74,10 +74,7 @@ class EpisodeCounter:
         self._returns = np.zeros(len(elapsed))
 
     def add(self, steps: Steps, success: dict[tuple[int, int], Any]) -> list[Episode]:
-        """Return the episodes that ended in the next block, in their order.
-
-        Their `success` is by time and environment.
-        """
+        """Return the episodes that ended in the next block, in their order."""
         totals = self._returns + np.cumsum(np.asarray(steps.rewards, float), 0)
         counts = self._elapsed + np.cumsum(np.asarray(steps.valid), 0)
         episodes = []

@@ -15,10 +15,7 @@ STEPS = 12  # in a row; a joint that swings freely does not turn around so often
 
 
 def chatters(observations: Any, joints: int) -> Any:
-    """Return which motions chatter, (starts,), of observations (starts, time, obs).
-
-    These begin with the positions and velocities of so many `joints`.
-    """
+    """Return which motions [q, q̇, …] of `joints` chatter, (starts,)."""
     xp = np if isinstance(observations, np.ndarray) else jnp
     speeds = observations[..., joints : 2 * joints]
     turns = speeds[:, 1:] * speeds[:, :-1] < -(SPEED**2)

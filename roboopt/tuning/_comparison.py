@@ -229,10 +229,7 @@ def _measured(objective: Any, trajectory: Trajectory) -> list[tuple[str, Any]]:
 
 
 def touching(env: Any, trajectory: Trajectory) -> int | None:
-    """Return on how many motions links of the robot overlap, at sampled instants.
-
-    None where the environment has no `touches`.
-    """
+    """Return on how many motions links of the robot overlap; None if unknown."""
     touches = getattr(env.unwrapped, "touches", None)
     if touches is None:
         return None

@@ -15,10 +15,7 @@ from roboopt.rollouts import Rollout, disturbed, episode_seed, randomized, with_
 def uncertain(
     env: Any, rollout: Rollout, delay: Any, noise: Any, seed: int
 ) -> tuple[Rollout, str]:
-    """Return a rollout with an environment's `randomize`, delay and noise, and words.
-
-    The rollout is as it was, and there are no words, where nothing is random.
-    """
+    """Return a rollout with an environment's randomness, delay and noise, and words."""
     share = getattr(env.unwrapped, "randomize", 0.0)
     if not share and not np.any(delay) and not np.any(noise):
         return rollout, ""
