@@ -207,7 +207,7 @@ class DemonstrationSet:
         return dataclasses.replace(self, past_actions=length, **parts)
 
     def require_longer(self, **windows: int | None) -> None:
-        """Refuse windows longer than every episode, by argument; warn of shorter ones."""
+        """Refuse windows longer than all episodes; warn of those longer than some."""
         lengths = [episode.steps for episode in self.whole]
         shortest, longest = min(lengths), max(lengths)
         span = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
