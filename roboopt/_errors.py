@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -90,6 +90,14 @@ def require_at_least(least: int, **arguments: Any) -> None:
         if value is not None:
             require(isinstance(value, Integral), name, "be a whole number", value)
             require(value >= least, name, f"be at least {least}", value)
+
+
+def require_lists(**arguments: Any) -> None:
+    """Raise a `RobooptError` unless each is None, a list, a tuple or an array."""
+    for name, value in arguments.items():
+        listed = hasattr(value, "__getitem__") and hasattr(value, "__len__")
+        valid = value is None or (listed and not isinstance(value, str | Mapping))
+        require(valid, name, "be a list", value)
 
 
 def require_bool(**arguments: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from roboopt._errors import RobooptError, argument_called, require
+from roboopt._errors import RobooptError, argument_called, require, require_lists
 from roboopt.data import Demonstrations
 from roboopt.losses import FlowMatching, NegativeLogLikelihood
 from roboopt.objectives import ActionMismatch
@@ -81,6 +81,7 @@ def fresh_policy(
     `motion` holds the goal and the time step, for a policy that is stable; `start` and
     `sizes` are the choices of discrete actions.
     """
+    require_lists(angles=angles, relative=relative)
     size = samples.observations.shape[-1] // history
     angles = tuple(angles) or getattr(getattr(env, "unwrapped", None), "angles", ())
     for axis in angles:

@@ -1,24 +1,35 @@
 """What is refused before a fit: arguments, files, and recordings without sense."""
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError, argument_called, require
+from roboopt._errors import (
+    RobooptError,
+    argument_called,
+    is_number,
+    require,
+    require_lists,
+)
 from roboopt._progress import counted
 from roboopt.data import Trajectory, recording_files
 from roboopt.diagnose import WRONG_UNITS, Finding, check_recordings
+from roboopt.dynamics import ParametricTwin
+from roboopt.sysid._outlying_efforts import outlying_efforts
 from roboopt.sysid._recordings import Recording, each
 from roboopt.sysid._robot import KnownRobot
 
 ERRORS = ("auto", "motion", "effort", "both")
 
 
-def check_error(error: str) -> None:
-    """Raise a `RobooptError` unless `error` is one of those there are."""
+def check_arguments(error: str, cutoff: Any, free: Any, **others: Any) -> None:
+    """Raise a `RobooptError` unless arguments are of the types that they must have."""
     require(error in ERRORS, "error", f"be one of {', '.join(ERRORS)}", error)
+    require(cutoff is None or is_number(cutoff), "cutoff", "be a number", cutoff)
+    require_lists(free=None if isinstance(free, str) else free, **others)
 
 
 def check_sources(recordings: Any, held_out: Any) -> None:
@@ -43,10 +54,12 @@ def check_runs(
     known: KnownRobot,
     commanded: bool,
     unpowered: bool,
+    start: ParametricTwin,
 ) -> list[Finding]:
     """Return the warnings on the recordings; raise if no fit of them can be right.
 
-    Those on efforts are left out where the robot is `unpowered`.
+    Those on efforts are left out where the robot is `unpowered`. Efforts that no choice
+    of the free parameters of `start` explains come first.
     """
     robot = known.robot
     limited = np.array(robot.limited)
@@ -68,7 +81,36 @@ def check_runs(
         )
     for said in grouped([f for f in findings if f.code == "degrees"]):
         warnings.warn(said, stacklevel=3)  # before a fit that would be in vain
-    return [f for f in findings if not (unpowered and f.code == "constant_effort")]
+    if unpowered:
+        return [f for f in findings if f.code != "constant_effort"]
+    if not commanded:
+        named = [one.run for one in recordings], [one.source for one in recordings]
+        findings = [*outlying_efforts(start, *named), *findings]
+    return findings
+
+
+@contextlib.contextmanager
+def last_said(beginning: str) -> Iterator[None]:
+    """Show of the warnings with one beginning only the last, at the end.
+
+    What a fit on the way does not depend on may count in the next one.
+    """
+    last: list[tuple[Any, ...]] = []
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Any, *others: Any) -> None:
+            if str(message).startswith(beginning):
+                last[:] = [(message, *others)]
+            else:
+                shown(message, *others)
+
+        warnings.showwarning = show
+        try:
+            yield
+        finally:
+            for one in last:
+                shown(*one)
 
 
 def grouped(findings: Sequence[Finding]) -> list[str]:

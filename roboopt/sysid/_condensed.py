@@ -68,27 +68,16 @@ class Condensed:
         `model` has it. With `shapes` of dry friction, (joint, shape, 3) as `dry` takes
         them, columns of each joint's stand between those of the numbers and τ.
         """
-        shapes = np.zeros((model.joints, 0, 3)) if shapes is None else shapes
-        *motion, recorded = map(np.asarray, error.motions(model, data))
-        recorded = recorded.reshape(-1, model.joints)
-        columns, joint = dry_columns(model), np.arange(model.joints)[:, None]
-        own = columns.shape[1]
-        all_shapes = np.hstack([own_shapes(model), shapes])
-        filtering = map(np.asarray, _filterings(error, model, data, all_shapes))
-        whole, missed = (x.reshape(len(recorded), *x.shape[-2:]) for x in filtering)
-        width = linear_parameters(model).size + shapes.shape[1] + 1
-        factors: Any = np.zeros((model.joints, 0, width))
-        for at, smooth in _smooth_rows(model, motion, np.asarray(error.weights())):
-            left = recorded[at] - smooth[..., -1]
-            parts = smooth[..., :-1], whole[at][..., own:], left[..., None]
-            rows = np.concatenate(parts, -1)
-            rows[:, joint, columns] += missed[at][..., :own]
-            rows = np.concatenate([factors, np.swapaxes(rows, 0, 1)], 1)
+        factors: Any = np.zeros((model.joints, 0, 0))
+        instants = 0
+        for _, rows in effort_rows(error, model, data, shapes):
+            instants += rows.shape[1]
+            rows = np.concatenate([factors, rows], 1) if factors.size else rows
             factors = np.linalg.qr(rows, mode="r")
         # Fewer instants than numbers leave fewer rows: zeros keep the shape.
         short = factors.shape[2] - factors.shape[1]
         rows = np.pad(factors, ((0, 0), (0, max(short, 0)), (0, 0)))
-        return cls(rows, len(recorded))
+        return cls(rows, instants)
 
     def rms(self, numbers: np.ndarray) -> np.ndarray:
         """Return the root mean square of each joint's error with these φ [N·m or N]."""
@@ -118,6 +107,29 @@ class Condensed:
     def batch(self) -> np.ndarray:
         """Return the batch of `CondensedEffortError`."""
         return self.factors * np.sqrt(self.factors.shape[1] / self.instants)
+
+
+def effort_rows(
+    error: InverseDynamicsError,
+    model: ParametricTwin,
+    data: Trajectory,
+    shapes: np.ndarray | None = None,
+) -> Iterator[tuple[np.ndarray, Float[np.ndarray, "joint instant column"]]]:
+    """Yield instants, and [Y, τ] there, as `Condensed.of` decomposes them."""
+    shapes = np.zeros((model.joints, 0, 3)) if shapes is None else shapes
+    *motion, recorded = map(np.asarray, error.motions(model, data))
+    recorded = recorded.reshape(-1, model.joints)
+    columns, joint = dry_columns(model), np.arange(model.joints)[:, None]
+    own = columns.shape[1]
+    all_shapes = np.hstack([own_shapes(model), shapes])
+    filtering = map(np.asarray, _filterings(error, model, data, all_shapes))
+    whole, missed = (x.reshape(len(recorded), *x.shape[-2:]) for x in filtering)
+    for at, smooth in _smooth_rows(model, motion, np.asarray(error.weights())):
+        left = recorded[at] - smooth[..., -1]
+        parts = smooth[..., :-1], whole[at][..., own:], left[..., None]
+        rows = np.concatenate(parts, -1)
+        rows[:, joint, columns] += missed[at][..., :own]
+        yield at, np.swapaxes(rows, 0, 1)
 
 
 def is_condensable(error: Any, model: ParametricTwin) -> bool:

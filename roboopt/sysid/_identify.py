@@ -31,7 +31,7 @@ from roboopt.dynamics import Drive, Multibody, ParametricTwin, Twin
 from roboopt.optimize import Checkpoint, Log, OneLog
 from roboopt.rollouts import robot_notes
 from roboopt.sysid._base_parameters import no_narrower
-from roboopt.sysid._checks import check_error, check_runs, check_sources
+from roboopt.sysid._checks import check_arguments, check_runs, check_sources, last_said
 from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._fitter import Estimate, Fitter
 from roboopt.sysid._fitting import are_clean, fit_clean, fit_noisy
@@ -70,7 +70,7 @@ def identify(
     error: str = "auto",
     time_step: float | None = None,
     actuated: Sequence[str | int] | None = None,
-    columns: Columns | None = None,
+    columns: Columns | Mapping[str, Any] | None = None,
     resample: float | None = None,
     cutoff: float | None = None,
     horizon: float | None = None,
@@ -123,7 +123,7 @@ def identify(
             None, the twin's or the environment's, or all. An empty list is for a robot
             that nothing drives, whose recordings need no efforts: they tell ratios of
             its parameters.
-        columns: columns of tables; recognized by their names if None.
+        columns: of tables, or a dict of its fields; recognized by name if None.
         resample: even time step [s] that all recordings get first, observations by
             cubic splines and efforts by their means; None for their own times.
         cutoff: frequency [Hz] above which efforts are smoothed, positions above it or
@@ -163,7 +163,7 @@ def identify(
             or JAX computes in single precision, too coarse for intervals.
     """
     make_room()
-    check_error(error)
+    check_arguments(error, cutoff, free, actuated=actuated, ties=ties)
     require_positive(cutoff=cutoff, horizon=horizon, prior=prior, resample=resample)
     require_at_least(1, steps=steps)
     check_sources(recordings, held_out)
@@ -241,7 +241,7 @@ def identify(
     start = ParametricTwin(twin, free, ties=ties)
     if horizon is None:
         horizon = HORIZONS_S[twin.interface in ("position", "velocity")]
-    findings = check_runs(read, known, commanded, unpowered)
+    findings = check_runs(read, known, commanded, unpowered, start)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
     swings = not any(np.any(run.actions) for run in (*runs, *tests))
@@ -251,7 +251,7 @@ def identify(
     settings["samples"] = samples
     fitter = Fitter(start, prior, steps, progress, checkpoint, **settings)
     say("fitting", progress)
-    with shielded():
+    with shielded(), last_said("the residuals do not depend"):
         found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
         for _ in range(MAX_REFINEMENTS if fitter.refine else 0):
             # A clean recording is fitted from sample to sample.

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -65,7 +65,7 @@ def load_all(
     sources: Any,
     joint_names: Sequence[str],
     actuated: Sequence[int] | None,
-    columns: Columns | None,
+    columns: Columns | Mapping[str, Any] | None,
     *,
     commanded: bool = False,
     time_step: float | None = None,
@@ -75,7 +75,7 @@ def load_all(
     If `commanded`, actions stay what they are, whatever efforts there are beside them.
     With a `time_step` [s] all are resampled.
     """
-    columns = _padded(columns, len(joint_names), actuated)
+    columns = _padded(Columns.of(columns), len(joint_names), actuated)
     with argument_called("path", "recordings"):
         parts = [part for source in each(sources) for part in _parts(source)]
         files = [part for part in parts if not isinstance(part, Trajectory)]

@@ -215,7 +215,7 @@ def test_common_other_names_are_read(tmp_path):
         ({}, "lacks observations, actions and holds nothing"),
         (
             {"observations": OBSERVATIONS, "actions": ACTIONS[:2]},
-            "valid recordings; .*one more step than `actions`",
+            "as many observations as actions, .* 6 observations and 2 actions",
         ),
         (
             {"observations": OBSERVATIONS, "actions": np.array(["a"] * 5)},

@@ -146,3 +146,18 @@ def test_resampling_and_smoothing_name_what_is_not_finite(tmp_path, made):
     run = as_trajectory(tmp_path, rows_without((7, 2)))
     with pytest.raises(ValueError, match=r"`trajectory`.* observations .*\(7, 1\)"):
         made(run)
+
+
+@pytest.mark.parametrize("road", [as_csv, as_npz, as_mat, as_frame])
+def test_samples_that_are_not_there_are_a_gap_as_those_without_numbers_are(
+    tmp_path, road
+):
+    rows = rows_without()
+    with pytest.raises(ValueError, match="sample 99 .*0.99 s to 1.3 s, .*split"):
+        read(road(tmp_path, np.delete(rows, slice(100, 130), 0)))
+    run, _ = read(road(tmp_path, np.delete(rows, slice(100, 106), 0)))
+    assert run.times is not None and run.steps == COUNT - 7
+    # Many long steps are uneven sampling.
+    uneven = np.unique(np.append(np.arange(0, 100), np.arange(100, COUNT, 12)))
+    run, _ = read(road(tmp_path, rows[uneven]))
+    assert run.steps == len(uneven) - 1

@@ -258,7 +258,7 @@ def test_numbered_columns_must_be_as_many_as_the_joints(tmp_path):
 @pytest.mark.parametrize(
     "rows, match",
     [
-        ([], "`path` must hold samples, but .*run.csv holds none"),
+        ([], "`path` must hold samples, but .*run.csv holds none, only the names of 4"),
         ([(0, 1, 2, 3)], "recording 0 of .* at least 2 samples, got 1"),
         ([(1, 1, 2, 3), (0, 1, 2, 3)], "recording 0 of .*`times` must increase"),
         (
@@ -293,3 +293,48 @@ def test_paths_without_recordings_are_refused(tmp_path):
         load_recordings(tmp_path / "run.doc")
     with pytest.raises(ValueError, match="`time_step` must be positive and finite"):
         load_recordings(tmp_path, time_step=-1.0)
+
+
+def test_web_pages_and_empty_files_are_told_from_tables(tmp_path):
+    path = tmp_path / "run.csv"
+    for text, said in (("", "it is empty"), ("<!DOCTYPE html>\n<p>x,y", "a web page")):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=f"`path` must .*run.csv .*{said}"):
+            load_recordings(path, joints=["a"])
+
+
+@pytest.mark.parametrize("cell", ["-", "--", "n/a", "null", "None", "NA"])
+def test_customary_words_for_nothing_are_gaps(tmp_path, cell):
+    rows = [[f"{k / 100}", f"{k / 7}", "1", "2"] for k in range(40)]
+    rows[20][1] = cell
+    lines = ["time,q,dq,tau", *map(",".join, rows)]
+    (path := tmp_path / "run.csv").write_text("\n".join(lines))
+    with pytest.warns(UserWarning, match="1 rows of run.csv hold no positions"):
+        (run,) = load_recordings(path, joints=["a"])
+    assert run.times is not None and len(run.times) == 39
+
+
+def test_columns_may_be_a_dict_of_their_fields(tmp_path):
+    lines = ["time,x,tau", *(f"{k / 100},{k / 7},2" for k in range(40))]
+    (path := tmp_path / "run.csv").write_text("\n".join(lines))
+    named = {"positions": ["x"], "efforts": ("tau",)}
+    with pytest.warns(UserWarning, match="no velocities"):
+        one, other = (
+            load_recordings(path, joints=["a"], columns=columns)[0]
+            for columns in (named, Columns(positions=["x"], efforts=["tau"]))
+        )
+    np.testing.assert_array_equal(one.observations, other.observations)
+    for wrong in ({"position": ["x"]}, "x", {"positions": "x"}, ["x"]):
+        with pytest.raises(ValueError, match=r"`columns(\.positions)?` must be"):
+            Columns.of(wrong)
+
+
+def test_other_names_of_several_joints_are_not_put_in_an_order(tmp_path):
+    names = "time,hip_pos,knee_pos,hip_torque,knee_torque"
+    lines = [names, *(f"{k / 100},1,2,3,4" for k in range(40))]
+    (path := tmp_path / "run.csv").write_text("\n".join(lines))
+    # Which is which nobody knows: a list to copy might be in the wrong order.
+    with pytest.raises(ColumnError, match="hip, knee are other names") as caught:
+        load_recordings(path, joints=["a", "b"])
+    assert "joints=['hip'" not in str(caught.value)
+    assert "not recorded by `locked`" in str(caught.value)

@@ -158,6 +158,13 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
         ]
     else:
         parts = [fields]
+    if not (same or told) and len(parts) == 1 and "lengths" not in fields:
+        held = len(np.atleast_1d(fields["observations"]))
+        if held != rows + 1 and fields["actions"].ndim == 2:
+            raise RobooptError(
+                "`path` must hold as many observations as actions, or one more, but "
+                f"{where} holds {held} observations and {rows} actions."
+            )
     if same:
         parts = _with_an_action(parts, NEXT in fields, where, options)
     return [one for part in parts for one in _trajectories(part, where, options)]

@@ -9,13 +9,13 @@ its position, if no other does. Any other column is ignored: name it by `Columns
 import dataclasses
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.data.io._units import CURRENTS as CURRENT_UNITS
-from roboopt.data.io._units import UNITS, unit_of, unknown_unit, without_unit
+from roboopt.data.io._units import unit_of, unknown_unit, without_unit
 
 ALIASES = {
     "positions": set("q qpos pos position positions theta angle angles θ".split()),
@@ -83,6 +83,28 @@ class Columns:
     joints: Sequence[str] | None = None
     """The names in the file of the robot's joints, in the robot's order."""
 
+    def __post_init__(self):
+        for name in ("positions", "velocities", "efforts", "joints"):
+            value = getattr(self, name)
+            lists = value is None or isinstance(value, list | tuple)
+            require(lists, f"columns.{name}", "be a list of names", repr(value))
+
+    @classmethod
+    def of(cls, given: Any) -> "Columns | None":
+        """Return columns as they are, or from a dict of these fields.
+
+        Raises:
+            RobooptError: if `given` is of another type, or has another field.
+        """
+        if given is None or isinstance(given, Columns):
+            return given
+        fields = [field.name for field in dataclasses.fields(cls)]
+        rule = f"be a `data.Columns`, or a dict of {', '.join(fields)}"
+        require(isinstance(given, Mapping), "columns", rule, type(given))
+        unknown = [name for name in given if name not in fields]
+        require(not unknown, "columns", rule, unknown)
+        return cls(**given)
+
     @property
     def names(self) -> list[str]:
         """Return every column that is named."""
@@ -99,167 +121,10 @@ class ColumnError(RobooptError):
         self.rule, self.path, self.header = rule, str(path), list(header)
         super().__init__(
             f"`path` {rule}: name the columns by `columns=Columns(time=..., "
-            f"positions=[...], velocities=[...], efforts=[...])`, or the joints by "
-            f"`Columns(joints=[...])`; {path} has the columns {self.header}."
+            "positions=[...], velocities=[...], efforts=[...])`, joints of other names "
+            "by `Columns(joints=[...])`, and joints that were not recorded by "
+            f"`locked`; {path} has the columns {self.header}."
         )
-
-
-def find_columns(
-    header: Sequence[str],
-    columns: Columns | None,
-    joints: Sequence[str] | None,
-    *,
-    time: str | None,
-    driven: Sequence[int] | None = None,
-    path: Path,
-    note: Callable[[str], None],
-) -> tuple[Columns, str | None]:
-    """Return which columns of `header` to read, and the column of runs, if any.
-
-    Args:
-        header: the names in the first row.
-        columns: the columns that the user named.
-        joints: the robot's joints, in whose order columns are put.
-        time: the column of times, None where a time step stands in for it.
-        driven: the joints that a motor drives; others need no efforts. None for all.
-        path: the file, for errors.
-        note: told what was assumed.
-
-    Raises:
-        ColumnError: if a column is missing, ambiguous or unknown.
-    """
-
-    def require(fits: Any, rule: str) -> None:
-        if not fits:
-            raise ColumnError(rule, path, header)
-
-    columns = columns or Columns()
-    ranked: dict[str, dict[Any, dict[float, list[str]]]] = {q: {} for q in ALIASES}
-    foreign: dict[str, dict[Any, str]] = {q: {} for q in ALIASES}
-    for name in header:
-        if role := _role_of(name, joints or ()):
-            quantity, joint, rank = role
-            if (unit := unit_of(name)) is not None and unit not in UNITS[quantity]:
-                foreign[quantity].setdefault(joint, name)
-                continue
-            ranked[quantity].setdefault(joint, {}).setdefault(rank, []).append(name)
-        elif unknown := unknown_unit(name):
-            if role := _role_of(unknown[0], joints or ()):
-                foreign[role[0]].setdefault(role[1], name)
-    bare = _called_as(header, joints or ())
-    if (
-        columns.positions is None
-        and bare
-        and {*bare} | {*ranked["positions"]} == {*(joints or ())}
-    ):
-        new = {j: name for j, name in bare.items() if j not in ranked["positions"]}
-        ranked["positions"] |= {joint: {1: [name]} for joint, name in new.items()}
-        if new:
-            said = "is called as a joint" if len(new) == 1 else "are called as joints"
-            note(f"{', '.join(new.values())} {said}: read as positions.")
-    order: list[Any] | None = None
-    picked: dict[str, Any] = {}
-    for quantity, found in ranked.items():
-        named = getattr(columns, quantity)
-        best = {joint: ranks[min(ranks)] for joint, ranks in found.items()}
-        for joint, names in best.items():
-            rule = f"must hold one of the {quantity} of joint {joint}, got {names}"
-            require(len(names) == 1, rule)
-        unread = ", ".join(n for j, n in foreign[quantity].items() if j not in found)
-        unread = unread and f", for the unit of {unread} cannot be converted"
-        blocked = set(order or ()) & {*foreign[quantity]}
-        if named is not None or not (found or blocked or quantity != "velocities"):
-            picked[quantity] = None if named is None else tuple(named)
-            continue
-        # Numbers rise, and names come in the order of `joints`.
-        numbered = found and all(isinstance(joint, int) for joint in found)
-        order = order or (sorted(found) if numbered else list(joints or ()))
-        motors = range(len(order)) if driven is None else driven
-        if numbered and order == list(joints or ()):
-            # Numbers of all joints, or of those with a motor, in the robot's order.
-            every = {len(order): range(len(order)), len(motors): motors}
-            owners = [order[j] for j in every.get(len(found), ())]
-            by_number = [best[k] for k in sorted(found)]
-            if owners:
-                best = dict(zip(owners, by_number, strict=True))
-                names = ", ".join(names[0] for names in by_number)
-                note(f"{names} are read as {quantity} of {', '.join(owners)}.")
-        absent = [joint for joint in order if joint not in best]
-        idle: list[Any] = []
-        if quantity == "efforts" and driven is not None and joints is not None:
-            idle = [j for j in absent if order.index(j) not in driven]
-        missing = [joint for joint in absent if joint not in idle]
-        lacking = f"lacks {quantity}"
-        if found:
-            beside = ", ".join(names[0] for names in best.values())
-            lacking += f"{_of_joints(missing, order, joints)}, beside {beside}"
-        if quantity == "efforts" and joints is not None:
-            named = [joint for joint in joints if joint in best]
-            pairs = zip(joints, order, strict=False)
-            named = named or [joint for joint, number in pairs if number in best]
-            unread += f"; if nothing drives the joint, say so by `actuated={named}`"
-        if quantity == "positions" and joints is not None:
-            strange = _strange_joints(header, joints)
-            lost = [joint for joint in joints if joint not in best]
-            if len(strange) == len(lost):
-                recorded = dict(zip(lost, strange, strict=True))
-                named = [recorded.get(joint, joint) for joint in joints]
-                unread += f"; if they have other names, say so by `joints={named}`"
-        require((found or idle) and not missing, f"{lacking}{unread}")
-        picked[quantity] = tuple(None if j in idle else best[j][0] for j in order)
-    known = Columns(time, **picked)
-    runs = [*filter(is_run, header)]
-    require(len(runs) < 2, f"must hold one column of runs, got {runs}")
-    unknown = [name for name in known.names if name not in header]
-    require(not unknown, f"must hold the columns that `columns` names, not {unknown}")
-    twice = sorted({n for n in known.names if list(header).count(n) > 1})
-    require(not twice, f"must hold each column once, got {twice} twice")
-    count = len(picked["positions"] if joints is None else joints)
-    for quantity in ALIASES:
-        names = picked[quantity]
-        which = f" ({', '.join(joints)})" if joints else ""
-        got = list(names or ())
-        rule = f"must hold {quantity} of {count} joints{which}, got {got}"
-        require(names is None or len(names) == count, rule)
-    return known, runs[0] if runs else None
-
-
-def _called_as(header: Sequence[str], joints: Sequence[str]) -> dict[str, str]:
-    """Return the only column that has the name of a joint and nothing else, by joint.
-
-    Its unit, if it has one, is of positions alone: nm may be newton meters.
-    """
-    units = {None, *UNITS["positions"]} - {*UNITS["efforts"]}
-    found: dict[str, list[str]] = {}
-    for name in header:
-        fits = [joint for joint in joints if split_name(name) == name_parts(joint)]
-        if len(fits) == 1 and unit_of(name) in units:
-            found.setdefault(fits[0], []).append(name)
-    return {joint: names[0] for joint, names in found.items() if len(names) == 1}
-
-
-def _strange_joints(header: Sequence[str], joints: Sequence[str]) -> list[str]:
-    """Return the joints with positions whose names the robot's joints have not."""
-    found = []
-    for words in (split_name(name) for name in header if not _role_of(name, joints)):
-        said = ALIASES["positions"] | MEASURED | PREFIXES
-        rest = " ".join(word for word in words if word not in said)
-        if rest and ALIASES["positions"] & {*words} and not COMMANDED & {*words}:
-            found.append(rest)
-    return found
-
-
-def _of_joints(
-    missing: Sequence[Any], order: Sequence[Any], joints: Sequence[str] | None
-) -> str:
-    """Return which joints are meant, numbers with the names of the robot's joints."""
-    names = dict(zip(order, joints or (), strict=False))
-    known = joints is not None and len(joints) == len(order)
-    said = [
-        f"{joint} ({names[joint]})" if known and names[joint] != joint else str(joint)
-        for joint in missing
-    ]
-    return f" of joint {', '.join(said)}"
 
 
 def find_time(header: Sequence[str], moves: Callable[[str], bool], path: Path) -> str:
@@ -322,7 +187,7 @@ def is_current(name: str) -> bool:
     return bool(CURRENTS & set(split_name(name))) or unit_of(name) in CURRENT_UNITS
 
 
-def _role_of(name: str, joints: Sequence[str]) -> tuple[str, str | int, float] | None:
+def role_of(name: str, joints: Sequence[str]) -> tuple[str, str | int, float] | None:
     """Return the role of a column; that of `/any/topic/joint/effort` ranks later."""
     found = _role(split_name(name), joints)
     *topic, joint, field = ["", *without_unit(name).split("/")]

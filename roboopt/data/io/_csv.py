@@ -80,6 +80,11 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
                 f"`path` must begin with at most {MAX_COMMENTS} lines of comments, "
                 f"but {path} goes on."
             )
+    if first.lstrip().lower().startswith(("<!doctype", "<html", "<?xml")):
+        raise RobooptError(
+            f"`path` must be a table, but {path} is a web page (HTML or XML), such as "
+            "that of a download that failed."
+        )
     while first.startswith("%"):
         second = text.line()
         if all(first.count(d) == second.count(d) for d in DELIMITERS):
@@ -105,7 +110,7 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
 
     header = cells(first) if first.strip() else []
     joined = cells(re.sub(r"\s+(?=[\[(])", "", first)) if blanks and header else []
-    if joined != header and lines and len(joined) == len(cells(lines[0])):
+    if joined not in ([], header) and lines and len(joined) == len(cells(lines[0])):
         header = joined  # as in `t [s] q1 [deg]`
     if states := read_joint_states([first.rstrip("\n"), *lines], options.joints):
         header, lines, note = states
@@ -238,7 +243,12 @@ def _require_names(
 def _is_cut_off(counts: list[int], width: int, path: Path) -> bool:
     """Return whether only the last row lacks cells, as where a recorder was stopped."""
     if not counts:
-        raise RobooptError(f"`path` must hold samples, but {path} holds none.")
+        raise RobooptError(
+            f"`path` must hold samples, but {path} holds none, only the names of "
+            f"{width} columns."
+            if width
+            else f"`path` must hold samples, but {path} holds none: it is empty."
+        )
     if min(counts) >= width:
         return False
     wrong = next(k for k, count in enumerate(counts) if count < width)

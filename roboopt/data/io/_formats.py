@@ -7,14 +7,14 @@ place in words and its arrays by the names of `_arrays`, and an entry in `READER
 import dataclasses
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError, require_positive
+from roboopt._errors import RobooptError, require, require_lists, require_positive
 from roboopt.data._files import as_path
 from roboopt.data._trajectory import Trajectory
 from roboopt.data.io._arrays import (
@@ -92,7 +92,7 @@ STEP_S = 1.0  # of episodes whose file does not tell it
 def load_recordings(
     path: Any,
     *,
-    columns: Columns | None = None,
+    columns: Columns | Mapping[str, Any] | None = None,
     joints: Sequence[str] | None = None,
     actuated: Sequence[int] | None = None,
     time_step: float | None = None,
@@ -112,7 +112,8 @@ def load_recordings(
     Args:
         path: a file; a folder of files; a data frame of pandas or polars; or what
             `load_episodes` reads.
-        columns: which columns of a table to read; recognized by name where None.
+        columns: which columns of a table to read, `Columns` or a dict of its fields;
+            recognized by name where None.
         joints: the robot's joints, in whose order named columns are put. Of files of
             episodes only the positions and velocities, which must come first in an
             observation, and the efforts are kept.
@@ -141,7 +142,7 @@ def load_recordings(
 def recordings_by_source(
     paths: Sequence[Any],
     *,
-    columns: Columns | None = None,
+    columns: Columns | Mapping[str, Any] | None = None,
     joints: Sequence[str] | None = None,
     actuated: Sequence[int] | None = None,
     time_step: float | None = None,
@@ -160,6 +161,10 @@ def recordings_by_source(
         advice: what to do about velocities that were not recorded.
     """
     require_positive(time_step=time_step)
+    require_lists(joints=joints, actuated=actuated)
+    named = all(isinstance(joint, str) for joint in joints or ())
+    require(named, "joints", "hold names", joints)
+    columns = Columns.of(columns)
     recorded = columns and columns.joints
     if columns is not None and recorded is not None:
         if joints is None or len(recorded) != len(joints):

@@ -3,7 +3,8 @@
 An encoder, a bus or a recorder that fails for a moment leaves NaN, or empty cells. Such
 samples are cut off at the ends of a recording, where a sensor began late or ended
 early, and left out within it where they are few and the motion between the others is
-plain. Elsewhere nothing tells what happened, and nothing is made up.
+plain. Elsewhere nothing tells what happened, and nothing is made up. Samples that are
+not there at all mean the same; only of uneven sampling are long steps a part.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ MAX_GAP_STEPS = 10  # median steps between samples to interpolate
 MAX_LEFT_OUT_SHARE = 0.1  # of the samples between the first and the last whole one
 MIN_WHOLE_SHARE = 0.5  # of all samples
 MIN_WHOLE = 3
+MAX_PAUSES, MAX_PAUSE_SHARE = 3, 0.01  # long steps of even sampling, and of all steps
 ROUNDING = 1e-6  # relative
 
 
@@ -44,14 +46,18 @@ def whole_samples(
         )
     steps, jumps = np.diff(times[whole]), np.diff(numbers[whole]) > 1
     usual = np.median(steps)
-    long = jumps & (steps > MAX_GAP_STEPS * (1 + ROUNDING) * usual)
+    long = steps > MAX_GAP_STEPS * (1 + ROUNDING) * usual
+    if long.sum() > max(MAX_PAUSES, MAX_PAUSE_SHARE * len(steps)):
+        long &= jumps
     if long.any():
         before, after = whole[(k := int(long.argmax())) : k + 2]
         inside = np.zeros_like(bad)
         inside[before + 1 : after] = True
+        said = f"no sample follows sample {numbers[before]} at once"
+        if jumps[k]:
+            said = _said(lacking, bad & inside, numbers, numbers[[before, after]])
         raise RobooptError(
-            f"{_said(lacking, bad & inside, numbers, numbers[[before, after]])}, from "
-            f"{times[before]:.4g} s to {times[after]:.4g} s, longer than "
+            f"{said}, from {times[before]:.4g} s to {times[after]:.4g} s, longer than "
             f"{MAX_GAP_STEPS} steps of {1e3 * usual:.3g} ms: split the recording there "
             "into two, or leave out one part."
         )

@@ -1,8 +1,7 @@
-"""Reading tables of any source: recordings of joints, or demonstrations."""
+"""Reading tables of any source: recordings of joints."""
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,21 @@ import numpy as np
 from roboopt._errors import RobooptError, require_positive
 from roboopt.data._smoothing import differentiate, whole_turns
 from roboopt.data.io._arrays import Arrays, ReadOptions, located
-from roboopt.data.io._boundaries import BOUNDARIES, INDICES
 from roboopt.data.io._columns import (
     ALIASES,
     ColumnError,
     Columns,
-    find_columns,
     find_time,
     holds_motion,
     is_commanded,
     is_current,
     is_time,
 )
+from roboopt.data.io._demonstration_table import read_demonstrations
+from roboopt.data.io._find_columns import find_columns
 from roboopt.data.io._gaps import MAX_LEFT_OUT_SHARE, whole_samples
 from roboopt.data.io._sparse import apart, common_time, on_one_clock
-from roboopt.data.io._table import MAX_SHOWN, Table
+from roboopt.data.io._table import BLANKS, MAX_SHOWN, Table
 from roboopt.data.io._table_header import with_names
 from roboopt.data.io._times import Stamps, even_step, read_stamps, strictly_later
 from roboopt.data.io._units import (
@@ -35,10 +34,6 @@ from roboopt.data.io._units import (
     unknown_unit,
     without_unit,
 )
-
-OBSERVED = ("observation", "observations", "obs", "state", "states")
-BLANK = ("", "nan", "none", "nat", "<na>")
-ACTED = ("action", "actions", "act", "acts")
 
 
 def read_table(
@@ -51,15 +46,66 @@ def read_table(
         options: the arguments of the reading.
         step: the time step [s] where the table has no times.
     """
-    seen, acted = (_columns_of(table.header, words) for words in (OBSERVED, ACTED))
-    if options.joints is None and options.columns is None and seen and acted:
-        yield table.path, _demonstrations(table, seen, acted, options)
-        return
-    named = options.columns is not None and options.columns.efforts is not None
+    if options.joints is None and options.columns is None:
+        if arrays := read_demonstrations(table, options):
+            yield table.path, arrays
+            return
+    asked = options.columns
     table, options = with_names(table, options)
-    path = Path(table.path)
+    options, columns, run_column = _found(table, options, step)
+    _note_units(table, columns, options, asked)
+    samples = _samples(table, columns, options)
+    if samples.columns.velocities is None:
+        options.estimated.append(Path(table.path).name)
+    for k, rows in enumerate(_runs(samples, run_column)):
+        where = f"recording {k} of {table.path}"
+        with located(where):
+            arrays = _recording(samples, rows, where, options)
+        yield where, arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class _Samples:
+    """The rows of a table that hold something of the joints, in SI units."""
+
+    table: Table
+    columns: Columns
+    values: dict[str, np.ndarray]
+    others: Sequence[str]
+    """Columns with rows of their own."""
+    own: np.ndarray
+    """Which rows hold positions."""
+    numbers: np.ndarray
+    """Of the rows in the file, where rows that were left out are missing samples."""
+
+
+def _found(
+    table: Table, options: ReadOptions, step: float | None
+) -> tuple[ReadOptions, Columns, str | None]:
+    """Return the options with a time step, the columns, and that of runs if any."""
+    path, time = Path(table.path), None
+    if (told := _as_step(table, options)) is not None:
+        columns = dataclasses.replace(options.columns or Columns(), time=None)
+        options = dataclasses.replace(options, columns=columns, time_step=told)
     try:
-        options, columns, run_column = _found(table, options, step)
+        if options.time_step is None:
+            time = options.columns and options.columns.time
+            try:
+                moves = lambda name: not _constant(table, name)  # noqa: E731
+                time = time or find_time(table.header, moves, path)
+            except ColumnError:
+                if step is None:
+                    raise
+                options = dataclasses.replace(options, time_step=step)
+        columns, run_column = find_columns(
+            table.header,
+            options.columns,
+            options.joints,
+            time=time,
+            driven=options.driven,
+            path=path,
+            note=lambda text: options.note(f"{path.name}: {text}"),
+        )
     except ColumnError as error:
         if options.untold is None:
             raise
@@ -69,37 +115,56 @@ def read_table(
             f"(`obs…`) and actions (`action…`), but {path} holds {shown}"
             f"{', …' if len(table.header) > MAX_SHOWN else ''}."
         ) from error
-    if any(name and is_current(name) for name in columns.efforts or ()):
+    return options, columns, run_column
+
+
+def _note_units(
+    table: Table, columns: Columns, options: ReadOptions, asked: Columns | None
+) -> None:
+    """Note efforts that are none in N·m or N, and units that are not known."""
+    name, efforts = Path(table.path).name, [n for n in columns.efforts or () if n]
+    if any(map(is_current, efforts)):
         options.note(
-            f"{path.name} holds currents as efforts: what is identified from them is "
+            f"{name} holds currents as efforts: what is identified from them is "
             "in units of the motors' torque constants."
         )
-    sent = [name for name in columns.efforts or () if name and is_commanded(name)]
-    if sent and not named:
+    sent = [effort for effort in efforts if is_commanded(effort)]
+    if sent and (asked is None or asked.efforts is None):
         options.note(
-            f"{path.name}: the efforts are commanded ones, such as {sent[0]}, since no "
+            f"{name}: the efforts are commanded ones, such as {sent[0]}, since no "
             "measured ones in N·m or N are there."
         )
-    for name in options.columns.names if options.columns else ():
-        known = holds_motion(name, options.joints or ()) or is_time(name)
-        if not known and name in table.header and (unknown := unknown_unit(name)):
+    for column in options.columns.names if options.columns else ():
+        known = holds_motion(column, options.joints or ()) or is_time(column)
+        if not known and column in table.header and (unit := unknown_unit(column)):
             options.note(
-                f"{path.name}: {unknown[1]!r} of the column {name!r} is no unit that "
+                f"{name}: {unit[1]!r} of the column {column!r} is no unit that "
                 "is known: its numbers are read in SI units."
             )
-    names = [name for name in columns.names if name != columns.time]
-    values = dict(table.arrays(names))
+
+
+def _values(
+    table: Table, columns: Columns, options: ReadOptions
+) -> dict[str, np.ndarray]:
+    """Return all columns but that of times, in SI units."""
+    values = table.arrays([name for name in columns.names if name != columns.time])
     converted = [in_other_units([columns.time], "times")]
     for quantity in ALIASES:
         used = [name for name in getattr(columns, quantity) or () if name]
         converted.append(in_other_units(used, quantity))
         values |= {n: values[n] * (unit_scale(n, quantity) or 1.0) for n in used}
     if said := ", ".join(filter(None, converted)):
-        options.note(f"{path.name}: {said} are converted to SI units.")
+        options.note(f"{Path(table.path).name}: {said} are converted to SI units.")
+    return values
+
+
+def _samples(table: Table, columns: Columns, options: ReadOptions) -> _Samples:
+    """Return the rows that hold something of the joints, without empty columns."""
+    path, values = Path(table.path), _values(table, columns, options)
     assert columns.positions is not None
-    held = {name: ~np.isnan(values[name]) for name in values}
     others, own = apart(values, columns.positions)
-    keep = np.any([held[n] for n in (*columns.positions, *others)], axis=0)
+    seen = [*columns.positions, *others]
+    keep = np.any([~np.isnan(values[name]) for name in seen], axis=0)
     if not keep.any():
         raise RobooptError(f"`path` must hold samples, but {path} holds none.")
     if others:
@@ -122,69 +187,45 @@ def read_table(
     if unrecorded & {*(columns.velocities or ())}:
         columns = dataclasses.replace(columns, velocities=None)
         values = {name: v for name, v in values.items() if name in columns.names}
-    if columns.velocities is None:
-        options.estimated.append(path.name)
-    runs: dict[str, list[int]] = {"": [*range(int(keep.sum()))]}
-    if run_column:
-        runs = {}
-        for row, cell in enumerate(table.named(run_column)):
-            runs.setdefault(str(cell).strip(), []).append(row)
-    for k, rows in enumerate(runs.values()):
-        where = f"recording {k} of {path}"
-        one = {name: value[rows] for name, value in values.items()}
-        with located(where):
-            mine = numbers[rows]
-            stamps, untimed = _stamps(table, columns.time, rows, mine, options)
-            if others:
-                stamps, one = on_one_clock(
-                    stamps, one, columns, others, own[rows], options
-                )
-                mine, untimed = np.arange(len(stamps.seconds)), {}
-            lacking = {name: np.isnan(value) for name, value in one.items()}
-            for name in columns.efforts or ():
-                if name:
-                    lacking[name][-1] = False  # It acts after the last observation.
-            keep, note = whole_samples(lacking | untimed, stamps.seconds, mine)
-            if note:
-                options.note(f"{where}: {note}")
-            one = {name: value[keep] for name, value in one.items()}
-            timed: dict[str, Any] = {"time_step": options.time_step}
-            if options.time_step is None or (np.diff(mine[keep]) > 1).any():
-                seconds = stamps.seconds[keep]
-                stamps = dataclasses.replace(stamps, seconds=seconds)
-                timed, one = _timed(stamps, one, where, options)
-            arrays = _arrays(one, columns, timed, where, options)
-        yield where, arrays
+    return _Samples(table, columns, values, others, own, numbers)
 
 
-def _found(
-    table: Table, options: ReadOptions, step: float | None
-) -> tuple[ReadOptions, Columns, str | None]:
-    """Return the options with a time step, the columns, and that of runs if any."""
-    path, time = Path(table.path), None
-    if (told := _as_step(table, options)) is not None:
-        columns = dataclasses.replace(options.columns or Columns(), time=None)
-        options = dataclasses.replace(options, columns=columns, time_step=told)
-    if options.time_step is None:
-        time = options.columns and options.columns.time
-        try:
-            time = time or find_time(
-                table.header, lambda name: not _constant(table, name), path
-            )
-        except ColumnError:
-            if step is None:
-                raise
-            options = dataclasses.replace(options, time_step=step)
-    columns, run_column = find_columns(
-        table.header,
-        options.columns,
-        options.joints,
-        time=time,
-        driven=options.driven,
-        path=path,
-        note=lambda text: options.note(f"{path.name}: {text}"),
-    )
-    return options, columns, run_column
+def _runs(samples: _Samples, column: str | None) -> list[list[int]]:
+    """Return the rows of each recording, which a column tells apart."""
+    if not column:
+        return [[*range(len(samples.numbers))]]
+    runs: dict[str, list[int]] = {}
+    for row, cell in enumerate(samples.table.named(column)):
+        runs.setdefault(str(cell).strip(), []).append(row)
+    return [*runs.values()]
+
+
+def _recording(
+    samples: _Samples, rows: list[int], where: str, options: ReadOptions
+) -> dict[str, Any]:
+    """Return the arrays of a recording without the samples that lack a number."""
+    columns, numbers = samples.columns, samples.numbers[rows]
+    values = {name: value[rows] for name, value in samples.values.items()}
+    stamps, untimed = _stamps(samples.table, columns.time, rows, numbers, options)
+    if samples.others:
+        own = samples.own[rows]
+        stamps, values = on_one_clock(
+            stamps, values, columns, samples.others, own, options
+        )
+        numbers, untimed = np.arange(len(stamps.seconds)), {}
+    lacking = {name: np.isnan(value) for name, value in values.items()}
+    for name in columns.efforts or ():
+        if name:
+            lacking[name][-1] = False  # It acts after the last observation.
+    keep, note = whole_samples(lacking | untimed, stamps.seconds, numbers)
+    if note:
+        options.note(f"{where}: {note}")
+    values = {name: value[keep] for name, value in values.items()}
+    timed: dict[str, Any] = {"time_step": options.time_step}
+    if options.time_step is None or (np.diff(numbers[keep]) > 1).any():
+        stamps = dataclasses.replace(stamps, seconds=stamps.seconds[keep])
+        timed, values = _timed(stamps, values, where, options)
+    return _arrays(values, columns, timed, where, options)
 
 
 def _as_step(table: Table, options: ReadOptions) -> float | None:
@@ -261,7 +302,7 @@ def _is_blank(cells: np.ndarray) -> np.ndarray:
     if cells.dtype.kind not in "OU":
         return np.zeros(len(cells), bool)
     texts = (str(cell).strip().lower() for cell in cells)
-    return np.array([text in BLANK for text in texts], bool)
+    return np.array([text in BLANKS for text in texts], bool)
 
 
 def _timed(
@@ -313,49 +354,6 @@ def _arrays(
     # The last effort acts after the last observation.
     actions = np.stack(efforts, axis=1)[:-1]
     return {**timed, "observations": observations, "actions": actions}
-
-
-def _columns_of(header: Sequence[str], words: Sequence[str]) -> list[str]:
-    """Return the columns whose names begin with one of some words, in their order.
-
-    Columns of one name and a number each, as `obs_10`, come by their numbers.
-    """
-    found = []
-    for name in header:
-        first = re.match(r"[^\W\d_]+", name.lower())
-        if first and first[0] in words and name.lower() not in ("state", "states"):
-            found.append(name)
-    numbered = [re.fullmatch(r"(.*?)(\d+)\]?", name) for name in found]
-    if all(numbered) and len({match[1] for match in numbered if match}) == 1:
-        numbers = [int(match[2]) for match in numbered if match]
-        found = [found[k] for k in np.argsort(numbers, kind="stable")]
-    return found
-
-
-def _demonstrations(
-    table: Table, observed: Sequence[str], acted: Sequence[str], options: ReadOptions
-) -> dict[str, Any]:
-    arrays: dict[str, Any] = {}
-    for name, columns in (("observations", observed), ("actions", acted)):
-        arrays[name] = np.stack([*table.arrays(columns).values()], axis=1)
-        options.names.setdefault(name, [*columns])
-    if not np.mod(arrays["actions"], 1).any() and arrays["actions"].shape[1] == 1:
-        arrays["actions"] = arrays["actions"].astype(int)
-    for name in table.header:
-        if name.lower() in (*INDICES, "episode", "run", "trial"):
-            numbers: dict[str, int] = {}
-            labels = (str(cell).strip() for cell in table.named(name))
-            index = [numbers.setdefault(label, len(numbers)) for label in labels]
-            arrays["episode_index"] = np.array(index)
-        elif name.lower() in (*BOUNDARIES, "reward", "rewards"):
-            arrays[name.lower()] = table.numbers(name)
-    with contextlib.suppress(ColumnError):
-        time = find_time(table.header, lambda _: True, Path(table.path))
-        stamps = read_stamps(table.named(time), unit_scale(time, "times"), time)
-        arrays["times"] = stamps.seconds
-        if stamps.note:
-            options.note(f"{Path(table.path).name}: {stamps.note}")
-    return arrays
 
 
 def _constant(table: Table, name: str) -> bool:

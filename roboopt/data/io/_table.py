@@ -10,6 +10,11 @@ from roboopt._errors import RobooptError
 from roboopt.data.io._text_columns import TextColumns
 
 MAX_SHOWN = 40  # characters of a cell, or columns, in an error
+BLANKS = {
+    *("", "nan", "none", "nat", "<na>", "null", "n/a", "#n/a", "na"),
+    *("-", "--", "---", "–", "—"),
+}
+"""Cells without a number, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -83,5 +88,7 @@ def _number(cell: Any) -> float:
     text = str(cell).strip()
     if "_" in text:
         raise ValueError  # Python reads 1_0 as 10.
-    flags = {"": "nan", "none": "nan", "true": "1", "false": "0"}
+    if text.lower() in BLANKS:
+        return np.nan
+    flags = {"true": "1", "false": "0"}
     return float(flags.get(text.lower(), text))
