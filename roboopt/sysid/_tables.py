@@ -172,7 +172,7 @@ def effort_sentences(made: EffortErrors, joints: Sequence[str]) -> list[str]:
             f"{', and '.join(made.suspicions)}: check the URDF and the columns."
         )
     excess = [] if made.excess is None else zip(joints, made.excess, strict=True)
-    if ratios := [f"{j} {x:.2g}" for j, x in excess if x > MAX_NOISE_RATIO]:
+    if ratios := [f"{j} {x:.3g}" for j, x in excess if x > MAX_NOISE_RATIO]:
         said.append(
             f"Least squares leave more of the efforts than noise, {', '.join(ratios)} "
             "times as much: what the model lacks moves the estimates, and their "
