@@ -278,6 +278,8 @@ def clone(
             return made
 
         chosen = policy is not None or dagger or data.folder is not None
+        # One episode cannot tell that copying the last action is more than a habit.
+        chosen = chosen or len(data.whole) == 1
         with shielded():
             training, result = trained(
                 build,

@@ -116,6 +116,7 @@ def test_a_policy_that_no_step_made_better_is_given_no_advice_on_training(tmp_pa
 
 
 def test_a_clone_that_sees_its_past_actions_says_so():
+    assert "past action" not in ro.clone(tremor(1), **SMALL).description["input"]
     made = ro.clone(tremor(), **SMALL)
     assert made.linear_kept and "The clone repeats the last action:" in said(made)
     other = judged(made, clone=[2.0, 2.1, 1.9], linear=[1.0, 1.1, 1.0])

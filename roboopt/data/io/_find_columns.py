@@ -210,7 +210,7 @@ def _other_names(header: Sequence[str], joints: Sequence[str], best: Any) -> str
         return f"; if they have other names, say so by `joints={named}`"
     return (
         f"; if {', '.join(strange)} are other names of the robot's {', '.join(lost)}, "
-        "say which is which by `joints=[...]`, in the robot's order"
+        "say which is which by `joints`, in the robot's order"
     )
 
 
