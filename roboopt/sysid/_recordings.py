@@ -98,10 +98,10 @@ def load_all(
             Recording(one.source, dataclasses.replace(one.run, efforts=None))
             for one in found
         ]
-    whole = [(one.source, _of_robot(one, joint_names, actuated)) for one in found]
-    if time_step is not None:
-        whole = [(source, _resampled(run, time_step, source)) for source, run in whole]
-    return [Recording(*one) for one in whole]
+    whole = [part for one in found for part in _of_robot(one, joint_names, actuated)]
+    if time_step is None:
+        return whole
+    return [Recording(w.source, _resampled(w.run, time_step, w.source)) for w in whole]
 
 
 def _resampled(run: Trajectory, time_step: float, source: str) -> Trajectory:
@@ -139,26 +139,34 @@ def _named(file: Any, runs: Sequence[Trajectory]) -> Iterator[Recording]:
 
 def _of_robot(
     one: Recording, joint_names: Sequence[str], actuated: Sequence[int] | None
-) -> Trajectory:
-    """Return the run with [q, q̇] and an action for every actuated joint."""
+) -> Iterator[Recording]:
+    """Yield the runs with [q, q̇] and an action for every actuated joint."""
     with argument_called("path", "recordings"):
-        run = joint_motion(one.run, joint_names, actuated, one.source)
-    count = len(joint_names)
+        runs = joint_motion(one.run, joint_names, actuated, one.source)
+    for k, run in enumerate(runs):
+        source = f"{one.source}, part {k + 1}" if len(runs) > 1 else one.source
+        yield Recording(source, _driven(run, source, len(joint_names), actuated))
+
+
+def _driven(
+    run: Trajectory, source: str, count: int, actuated: Sequence[int] | None
+) -> Trajectory:
+    """Return the run with angles that go on, and actions of the actuated joints."""
     positions, turned = whole_turns(run.observations[:, :count])
     if turned.any():
         warnings.warn(
-            f"{one.source}: angles jump by a turn, as those within one do: read as "
+            f"{source}: angles jump by a turn, as those within one do: read as "
             "angles that go on.",
             stacklevel=2,
         )
         observations = np.hstack([positions, np.asarray(run.observations)[:, count:]])
         run = dataclasses.replace(run, observations=observations)
-    driven = list(range(len(joint_names)) if actuated is None else actuated)
+    driven = list(range(count) if actuated is None else actuated)
     actions = np.asarray(run.actions)[:, driven]
     if not driven:
-        actions = np.zeros((run.steps, len(joint_names)))
+        actions = np.zeros((run.steps, count))
     run = dataclasses.replace(run, actions=actions, rewards=None, efforts=None)
-    return _without_repeats(run, one.source)
+    return _without_repeats(run, source)
 
 
 def _without_repeats(run: Trajectory, source: str) -> Trajectory:

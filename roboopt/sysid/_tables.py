@@ -209,12 +209,13 @@ def missing_sentences(made: EffortErrors) -> list[str]:
 
 def effort_sentence(made: EffortErrors) -> str:
     """Return how well the efforts are met, beside the yardstick."""
-    kind = "Held-out efforts" if made.held_out else "Efforts"
-    said = f"{kind} are met to {100 * made.share(made.fitted):.3g} % of their RMS"
+    kind = "held-out efforts" if made.held_out else "efforts"
+    error = 100 * made.share(made.fitted)
+    said = f"The error of the {kind} is {error:.3g} % of their RMS"
     if made.unconstrained is None:
         return f"{said}."
     best = 100 * made.share(made.unconstrained)
-    return f"{said}; least squares without physical limits to {best:.3g} %."
+    return f"{said}, that of least squares without physical limits {best:.3g} %."
 
 
 def friction_sentences(

@@ -58,14 +58,18 @@ STRONGLY = partial(smooth, cutoff_hz=5.0)
 ROADS = [as_csv, as_npz, as_mat, as_frame, as_episode, as_trajectory]
 
 
-def read(source):
+def read_parts(source):
     if not isinstance(source, Trajectory):
-        (run,), said = read_told(source, joints=JOINTS)
-        return run, said
+        return read_told(source, joints=JOINTS)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        run = joint_motion(source, JOINTS, None, "recording 0")
-    return run, " ".join(str(w.message) for w in caught)
+        runs = joint_motion(source, JOINTS, None, "recording 0")
+    return runs, " ".join(str(w.message) for w in caught)
+
+
+def read(source):
+    (run,), said = read_parts(source)
+    return run, said
 
 
 def rows_without(*gaps):
@@ -100,26 +104,38 @@ def test_a_sensor_that_begins_late_cuts_the_recording(tmp_path, road):
 @pytest.mark.parametrize(
     "gap, said",
     [
-        # Ten steps may be bridged, which eleven between whole samples are not.
         (
-            (slice(100, 110), 2),
-            rf"10 samples, 100 to 109, lack {ELBOW}, .* 0.99 s to 1.1",
+            [(slice(k, k + 30), 2) for k in (30, 90, 150)],
+            "in 3 gaps longer than 10 steps .*0.29 s to 0.6 s, and no part .* 64",
         ),
-        ((slice(100, 160), [2, 4]), rf"60 samples, 100 to 159, lack {ELBOW}, .*split"),
-        ((slice(3, None, 5), 5), "40 samples, between 3 and 198, lack .*20 %"),
-        ((slice(10, 190), slice(1, 3)), "(180 samples|no number|throughout)"),
+        ([(slice(3, None, 5), 5)], "40 samples, between 3 and 198, lack .*20 %"),
+        ([(slice(10, 190), slice(1, 3))], "(180 samples|no number|nothing is known)"),
     ],
 )
 def test_what_is_not_plain_is_refused_with_its_place(tmp_path, road, gap, said):
     with pytest.raises(ValueError, match=said):
-        read(road(tmp_path, rows_without(gap)))
+        read(road(tmp_path, rows_without(*gap)))
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_a_recording_is_cut_where_too_much_is_lacking(tmp_path, road):
+    # Ten steps may be bridged, which eleven between whole samples are not.
+    gaps = (slice(70, 80), 2), (slice(85, 120), [2, 4])
+    runs, told = read_parts(road(tmp_path, rows_without(*gaps)))
+    every = np.hstack([Q, DQ])
+    for run, kept in zip(runs, (slice(0, 70), slice(120, None)), strict=True):
+        np.testing.assert_array_equal(run.observations, every[kept])
+        np.testing.assert_array_equal(run.actions, TAU[kept][:-1])
+        assert run.times is None and run.time_step == pytest.approx(STEP_S)
+    assert "45 samples, between 70 and 119, lack" in told
+    assert "0.69 s to 0.8 s" in told and "3 parts, but 1 shorter than 64" in told
 
 
 def test_positions_that_stop_while_the_efforts_go_on_are_a_gap(tmp_path):
     # No row has positions then, as in rows of other sensors.
-    rows = rows_without((slice(100, 150), [1, 2, 3, 4]))
-    with pytest.raises(ValueError, match="50 samples, 100 to 149, lack positions"):
-        read(as_csv(tmp_path, rows))
+    rows = rows_without((slice(80, 130), [1, 2, 3, 4]))
+    runs, said = read_parts(as_csv(tmp_path, rows))
+    assert [run.steps for run in runs] == [79, 69] and "0.79 s to 1.3 s" in said
     rows = rows_without((slice(100, 103), [1, 2, 3, 4]))
     run, said = read(as_csv(tmp_path, rows))
     assert run.steps == COUNT - 4 and "3 rows of x.csv hold no positions" in said
@@ -135,7 +151,7 @@ def test_a_time_step_in_place_of_times_counts_the_lost_samples(tmp_path):
 
 def test_a_joint_that_nothing_drives_needs_no_effort(tmp_path):
     run = as_trajectory(tmp_path, rows_without((slice(None), 6)))
-    made = joint_motion(run, JOINTS, [0], "recording 0")
+    (made,) = joint_motion(run, JOINTS, [0], "recording 0")
     np.testing.assert_array_equal(made.actions[:, 1], 0)
     with pytest.raises(ValueError, match="lack effort of elbow"):
         joint_motion(run, JOINTS, None, "recording 0")
@@ -153,8 +169,9 @@ def test_samples_that_are_not_there_are_a_gap_as_those_without_numbers_are(
     tmp_path, road
 ):
     rows = rows_without()
-    with pytest.raises(ValueError, match="sample 99 .*0.99 s to 1.3 s, .*split"):
-        read(road(tmp_path, np.delete(rows, slice(100, 130), 0)))
+    runs, said = read_parts(road(tmp_path, np.delete(rows, slice(100, 130), 0)))
+    assert [run.steps for run in runs] == [99, 69]
+    assert "0.99 s to 1.3 s" in said and "cut there into 2 parts" in said
     run, _ = read(road(tmp_path, np.delete(rows, slice(100, 106), 0)))
     assert run.times is not None and run.steps == COUNT - 7
     # Many long steps are uneven sampling.

@@ -152,7 +152,7 @@ def test_the_summary_is_legible_at_80_columns(found):
         assert parameter.name in text
     assert "least squares ± σ" in text
     first, second = found.summary().sentences[:2]
-    assert first.startswith("Held-out efforts are met to")
+    assert first.startswith("The error of the held-out efforts is")
     assert second.startswith("Held-out forecasts after")
     # Without noise the real robot's motion is followed to its end.
     third = found.summary().sentences[2]

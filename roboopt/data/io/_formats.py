@@ -244,7 +244,8 @@ def _load(path: Any, options: ReadOptions) -> list[Trajectory]:
         for where, arrays in read(source, options):
             found = to_episodes(arrays, where, options)
             if (joints := options.joints) is not None:
-                found = [joint_motion(x, joints, options.driven, where) for x in found]
+                every = [joint_motion(x, joints, options.driven, where) for x in found]
+                found = [part for parts in every for part in parts]
             runs += found
     if not runs:
         raise RobooptError(

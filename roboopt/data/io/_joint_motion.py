@@ -15,11 +15,11 @@ from roboopt.data.io._gaps import whole_samples
 
 def joint_motion(
     run: Trajectory, joints: Sequence[str], actuated: Sequence[int] | None, where: str
-) -> Trajectory:
+) -> list[Trajectory]:
     """Return positions and velocities as observations, and efforts as actions.
 
     The actions of joints that nothing drives are 0. A few samples without a finite
-    number are left out with a warning.
+    number are left out with a warning; a recording is cut where they are many.
 
     Args:
         run: a single recording.
@@ -28,8 +28,8 @@ def joint_motion(
         where: the source, for errors.
 
     Raises:
-        RobooptError: if the recording does not fit the joints, or lacks numbers for too
-            long.
+        RobooptError: if the recording does not fit the joints, or lacks too many
+            numbers.
     """
     count, names = len(joints), ", ".join(joints)
     size = run.observations.shape[-1]
@@ -58,8 +58,8 @@ def joint_motion(
     return _whole(run, joints, where)
 
 
-def _whole(run: Trajectory, joints: Sequence[str], where: str) -> Trajectory:
-    """Return a recording without the samples that hold a number that is not finite."""
+def _whole(run: Trajectory, joints: Sequence[str], where: str) -> list[Trajectory]:
+    """Return the parts of a recording without samples that lack a finite number."""
     count, times = len(joints), sample_times(run)
     lacking = {"`times`": ~np.isfinite(times)}
     for k, joint in enumerate(joints):
@@ -72,7 +72,7 @@ def _whole(run: Trajectory, joints: Sequence[str], where: str) -> Trajectory:
     if lacking["`times`"].any():
         times = run.time_step * samples
     with located(where):
-        keep, note = whole_samples(lacking, times, samples)
+        parts, note = whole_samples(lacking, times, samples)
     if note:
         warnings.warn(f"{where}: {note}", stacklevel=4)
-    return run if keep.all() else at_samples(run, keep)
+    return [run if keep.all() else at_samples(run, keep) for keep in parts]

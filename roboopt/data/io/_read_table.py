@@ -60,8 +60,9 @@ def read_table(
     for k, rows in enumerate(_runs(samples, run_column)):
         where = f"recording {k} of {table.path}"
         with located(where):
-            arrays = _recording(samples, rows, where, options)
-        yield where, arrays
+            parts = [*_recordings(samples, rows, where, options)]
+        for arrays in parts:
+            yield where, arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,10 +201,10 @@ def _runs(samples: _Samples, column: str | None) -> list[list[int]]:
     return [*runs.values()]
 
 
-def _recording(
+def _recordings(
     samples: _Samples, rows: list[int], where: str, options: ReadOptions
-) -> dict[str, Any]:
-    """Return the arrays of a recording without the samples that lack a number."""
+) -> Iterator[dict[str, Any]]:
+    """Yield the arrays of the parts of a recording that lack no number."""
     columns, numbers = samples.columns, samples.numbers[rows]
     values = {name: value[rows] for name, value in samples.values.items()}
     stamps, untimed = _stamps(samples.table, columns.time, rows, numbers, options)
@@ -217,15 +218,16 @@ def _recording(
     for name in columns.efforts or ():
         if name:
             lacking[name][-1] = False  # It acts after the last observation.
-    keep, note = whole_samples(lacking | untimed, stamps.seconds, numbers)
+    parts, note = whole_samples(lacking | untimed, stamps.seconds, numbers)
     if note:
         options.note(f"{where}: {note}")
-    values = {name: value[keep] for name, value in values.items()}
-    timed: dict[str, Any] = {"time_step": options.time_step}
-    if options.time_step is None or (np.diff(numbers[keep]) > 1).any():
-        stamps = dataclasses.replace(stamps, seconds=stamps.seconds[keep])
-        timed, values = _timed(stamps, values, where, options)
-    return _arrays(values, columns, timed, where, options)
+    for keep in parts:
+        part = {name: value[keep] for name, value in values.items()}
+        timed: dict[str, Any] = {"time_step": options.time_step}
+        if options.time_step is None or (np.diff(numbers[keep]) > 1).any():
+            kept = dataclasses.replace(stamps, seconds=stamps.seconds[keep])
+            timed, part = _timed(kept, part, where, options)
+        yield _arrays(part, columns, timed, where, options)
 
 
 def _as_step(table: Table, options: ReadOptions) -> float | None:
