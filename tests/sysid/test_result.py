@@ -248,4 +248,4 @@ def test_efforts_that_friction_cannot_have_are_said_to_be_reversed():
     said = " ".join(
         effort_sentences(dataclasses.replace(errors, excess=excess), joints)
     )
-    assert "than noise, sticky 2.9 times as much" in said
+    assert "than noise, sticky 2.91 times as much" in said
