@@ -154,7 +154,7 @@ def _efforts(joint: Joint, effort: np.ndarray) -> Iterator[Finding]:
         return
     size, top, name = np.abs(effort), joint.effort_limit, "limit"
     held = size >= 0.999 * top
-    if not math.isfinite(top):
+    if not held.any():  # A drive may have a limit of its own.
         size = size.round(12)
         top, name = size.max(), "largest value"
         levels, counts = np.unique(size, return_counts=True)
@@ -174,7 +174,8 @@ def _efforts(joint: Joint, effort: np.ndarray) -> Iterator[Finding]:
     change = np.diff(effort)[INNER]
     fit = np.array([_correlation(change, np.roll(jerk, -s)[INNER]) for s in SHIFTS])
     shift, middle = int(SHIFTS[np.argmax(fit)]), fit[UNSHIFTED]
-    if shift and fit.max() > 0.5 and fit.max() > 2 * middle:
+    others = fit[np.abs(SHIFTS - shift) > 2].max()  # high too in an oscillation
+    if shift and fit.max() > 0.5 and fit.max() > max(2 * middle, 1.25 * others):
         yield warning(
             "shifted_efforts",
             f"the efforts seem logged too {'late' if shift < 0 else 'early'}, by "

@@ -13,6 +13,7 @@ from roboopt.sysid._recordings import moves_by_next_velocity
 ROUNDING = 1e-6  # relative
 RESPONSE_PERIODS = 2.5  # of the cutoff, after which a filter has responded
 MAX_MARGIN_SHARE = 0.45  # of the sampling rate
+SAMPLES_PER_PERIOD = 64  # of the cutoff: differences are derivatives to 0.1 % there
 EDGE_PERIODS = 0.5  # of the cutoff, cut off at either end of a smoothed recording
 
 
@@ -84,6 +85,29 @@ def smoothed(
         out = min(int(np.ceil(edge / run.time_step)), (steps - 2) // 4)
         kept = observations[out : steps + 1 - out], actions[out : steps - out]
         result.append(Trajectory(*kept, run.time_step))
+    return result
+
+
+def interpolated(runs: Sequence[Trajectory], cutoff: float) -> list[Trajectory]:
+    """Return even recordings with samples enough for motion below `cutoff` [Hz].
+
+    Differences of positions over a step h are less than derivatives, of an oscillation
+    at f accelerations by (π f h)²/3. Between the samples, efforts at which are those of
+    their instants, cubic splines interpolate.
+    """
+    from scipy.interpolate import CubicSpline  # Slow to import.
+
+    result = []
+    for run in runs:
+        count = int(np.ceil(SAMPLES_PER_PERIOD * cutoff * run.time_step))
+        if count > 1:
+            last = run.steps - 1
+            grid = np.arange(count * last + 1) / count
+            observations = np.asarray(run.observations)[: last + 1]
+            efforts = CubicSpline(np.arange(last + 1), np.asarray(run.actions))(grid)
+            observations = CubicSpline(np.arange(last + 1), observations)(grid)
+            run = Trajectory(observations, efforts[:-1], run.time_step / count)
+        result.append(run)
     return result
 
 

@@ -31,6 +31,7 @@ from roboopt.sysid._preparation import (
     evenly,
     impulse_response,
     independent_rate,
+    interpolated,
     outlasts,
     smoothed,
 )
@@ -58,6 +59,8 @@ class Smoothing:
     """The robot with the velocity scales of friction that the recordings then show."""
     asked: tuple[str, ...] = ()
     """The names of these scales."""
+    staggered: bool = False
+    """Whether efforts are those of the instants of samples."""
     excess: Float[np.ndarray, " joint"] | None = None
     """What least squares leave over the noise, where that is too much to be noise."""
 
@@ -69,6 +72,8 @@ class Smoothing:
     def prepared(self, runs: Sequence[Trajectory]) -> list[Trajectory]:
         """Return other recordings smoothed likewise."""
         margin = 1.0 if self.response is None else MARGIN
+        if self.staggered:
+            runs = interpolated(runs, self.cutoff)
         return smoothed(runs, self.cutoff, margin=margin)
 
     def effort_error(self, fitter: Fitter, data: Trajectory, **settings: Any) -> Any:
@@ -86,13 +91,13 @@ def smoothing(
 
     Sets `fitter.response`, the filter of friction.
     """
-    plain = _plain(runs, cutoff)
+    plain = _plain(fitter, runs, cutoff)
     fitter.response = None
     if fitter.passive:
         return plain
     chosen, least = plain, np.inf
     for tried in halved(cutoff) if lower else [cutoff]:
-        filtered, bias = _filtered(fitter, runs, _plain(runs, tried))
+        filtered, bias = _filtered(fitter, runs, _plain(fitter, runs, tried))
         if filtered.response is None:
             if chosen is plain:
                 chosen = dataclasses.replace(plain, excess=filtered.excess)
@@ -130,13 +135,14 @@ def least_squares_numbers(condensed: Condensed, model: ParametricTwin) -> np.nda
     return condensed.unconstrained(np.asarray(linear_parameters(model)), free)
 
 
-def _plain(runs: Sequence[Trajectory], cutoff: float) -> Smoothing:
+def _plain(fitter: Fitter, runs: Sequence[Trajectory], cutoff: float) -> Smoothing:
     fast = [
         (np.asarray(run.actions) - np.asarray(smooth(run, cutoff).actions)) ** 2
         for run in runs
     ]
     noise = np.sqrt(np.mean(np.concatenate(fast), 0))
-    return Smoothing(cutoff, tuple(smoothed(runs, cutoff)), noise)
+    made = Smoothing(cutoff, (), noise, staggered=fitter.staggered)
+    return dataclasses.replace(made, runs=tuple(made.prepared(runs)))
 
 
 def _filtered(
@@ -150,7 +156,7 @@ def _filtered(
     response = impulse_response(plain.cutoff, plain.runs[0].time_step)
     if not outlasts(plain.runs, response):
         return plain, np.inf
-    sampled, step = fitter.samples[0] or runs, plain.runs[0].time_step
+    sampled, step = fitter.samples[0] or runs, runs[0].time_step
     made = dataclasses.replace(plain, response=response)
     made = dataclasses.replace(made, runs=tuple(made.prepared(runs)))
     windows = effort_windows(made.runs, response)
@@ -171,7 +177,7 @@ def _filtered(
     # Noise like that of the positions, once more, adds what it added before.
     first = noisier(1)
     added = first.rms(numbers) ** 2 - left**2
-    share = min(1 / plain.oversampling, 0.999)  # of all frequencies
+    share = min(independent_rate(plain.cutoff) * step, 0.999)  # of all frequencies
     passed = plain.noise**2 * share / (1 - share)
     if any(run.times is not None for run in sampled):
         # Even steps between uneven samples no longer tell the noise.

@@ -20,7 +20,7 @@ from roboopt.sysid._condensed import Condensed
 from roboopt.sysid._smoothing import least_squares_numbers
 
 MIN_SHARE = 0.1  # of a joint's efforts, left by least squares
-MIN_GAIN = 2.0  # ratio of what is left, that names a suspicion
+MIN_GAIN = 1.5  # ratio of what is left, that names a suspicion
 MIN_FURTHER_GAIN = 1.3  # of a change to others
 TIE = 1.05  # of what is left: neither explains it better
 MAX_INSTANTS = 1000
@@ -41,8 +41,8 @@ def suspicions(
 ) -> tuple[str, ...]:
     """Return what explains most of what least squares leave of the efforts.
 
-    Phrases, each of a change that makes what is left clearly less, and all together
-    at least halve it; none where least squares meet the efforts already.
+    Phrases, each of a change that makes what is left clearly less; none where least
+    squares meet the efforts already.
     """
     every = max(error.every, int(np.prod(data.actions.shape[:-1])) // MAX_INSTANTS)
     error = dataclasses.replace(error, every=every, filter=None)

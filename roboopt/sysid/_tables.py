@@ -168,7 +168,7 @@ def effort_sentences(made: EffortErrors, joints: Sequence[str]) -> list[str]:
         )
     if made.suspicions:
         said.append(
-            "Least squares leave less than half as much of the efforts with "
+            "Least squares explain the efforts clearly better with "
             f"{', and '.join(made.suspicions)}: check the URDF and the columns."
         )
     excess = [] if made.excess is None else zip(joints, made.excess, strict=True)

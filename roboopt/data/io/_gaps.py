@@ -61,8 +61,8 @@ def whole_samples(
     if not parts:
         lack = f"{_said(lacking, bad, numbers)}: " if bad.any() else ""
         raise RobooptError(
-            f"{lack}{said}, and no part around holds {MIN_PART} samples: record it anew, or "
-            "leave out what lies before or after."
+            f"{lack}{said}, and no part around holds {MIN_PART} samples: record it "
+            "anew, or leave out what lies before or after."
         )
     notes = []
     if bad.any():
