@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt.data import Trajectory
-from roboopt.dynamics import ParametricTwin, linear_parameters
+from roboopt.dynamics import ParametricTwin, joint_numbers, linear_parameters
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._base_parameters import BaseParameter, base_parameters
 from roboopt.sysid._condensed import Condensed, is_condensable
@@ -22,6 +22,9 @@ from roboopt.sysid._preparation import (
     outlasts,
 )
 from roboopt.sysid._suspicions import suspicions
+
+MIN_GEARED_SHARE = 0.05  # of a joint's error, that rotor inertia explains
+MIN_ERROR_SHARE = 1e-6  # of the efforts: less is rounding
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class EffortErrors:
     """Joints whose offset asymmetric friction explains as well."""
     excess: Float[np.ndarray, " joint"] | None = None
     """What least squares leave over the noise, where that is too much to be noise."""
+    geared: tuple[str, ...] = ()
+    """Joints whose efforts rotor inertia would explain, which the fit left out."""
     suspicions: tuple[str, ...] = ()
     """Changes of the robot or of the columns that explain most of what is left."""
 
@@ -107,9 +112,24 @@ def effort_errors(
         unconstrained=rms[3],
         base=base,
         held_out=bool(held_out),
+        geared=_geared(known, before),
         suspicions=suspicions(error, before, windows),
         **_missing(error, model, training, cutoff)._asdict(),
     )
+
+
+def _geared(known: Condensed, before: ParametricTwin) -> tuple[str, ...]:
+    """Return the joints that least squares explain better with a free armature."""
+    given, free = np.asarray(linear_parameters(before)), free_numbers(before)[0]
+    joints, kinds = before.joints, joint_numbers(before)
+    first = given.size + (kinds.index("armature") - len(kinds)) * joints
+    more = free.copy()
+    more[first : first + joints] = True
+    less, least = (known.rms(known.unconstrained(given, x)) for x in (free, more))
+    better = (least < (1 - MIN_GEARED_SHARE) * less) & ~free[first : first + joints]
+    recorded = known.rms(0 * given)
+    better &= less > MIN_ERROR_SHARE * recorded
+    return tuple(n for n, b in zip(before.robot.joint_names, better, strict=True) if b)
 
 
 def _missing(

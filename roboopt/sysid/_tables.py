@@ -171,6 +171,11 @@ def effort_sentences(made: EffortErrors, joints: Sequence[str]) -> list[str]:
             "Least squares explain the efforts clearly better with "
             f"{', and '.join(made.suspicions)}: check the URDF and the columns."
         )
+    elif made.geared:
+        said.append(
+            "Rotor inertia, as a gear multiplies it, explains the efforts of "
+            f"{', '.join(made.geared)} better: add armature to `free`."
+        )
     excess = [] if made.excess is None else zip(joints, made.excess, strict=True)
     if ratios := [f"{j} {x:.3g}" for j, x in excess if x > MAX_NOISE_RATIO]:
         said.append(

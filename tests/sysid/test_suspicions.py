@@ -9,8 +9,10 @@ import pytest
 import roboopt as ro
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError
+from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._fitter import effort_windows
 from roboopt.sysid._suspicions import suspicions
+from roboopt.sysid._tables import effort_sentences
 
 ARM = Path(__file__).parents[1] / "cases" / "recordings" / "arm3.urdf"
 STEP = 0.01
@@ -36,11 +38,16 @@ def columns():
     return q, velocity, efforts + 0.02 * random.normal(size=efforts.shape)
 
 
-def suspected(columns, gravity=(0.0, 0.0, -9.81)):
+ERROR = InverseDynamicsError(scale=np.ones(3), central=True)
+
+
+def recording(columns):
     q, velocity, efforts = columns
-    run = ro.Trajectory(np.hstack([q, velocity]), efforts[:-1], STEP)
-    error = InverseDynamicsError(scale=np.ones(3), central=True)
-    return suspicions(error, arm(gravity), effort_windows([run]))
+    return ro.Trajectory(np.hstack([q, velocity]), efforts[:-1], STEP)
+
+
+def suspected(columns, gravity=(0.0, 0.0, -9.81)):
+    return suspicions(ERROR, arm(gravity), effort_windows([recording(columns)]))
 
 
 def test_nothing_is_suspected_of_what_is_right(columns):
@@ -75,3 +82,14 @@ def test_exchanged_columns_are_named(columns):
 def test_the_direction_of_gravity_is_named(columns):
     found = suspected(columns, gravity=(0.0, 9.81, 0.0))
     assert len(found) == 1 and "gravity (0, 0, -9.81) m/s²" in found[0]
+
+
+def test_joints_whose_gears_multiply_an_inertia_are_named(columns):
+    q, velocity, efforts = columns
+    geared = efforts + [0, 0, 0.3] * np.gradient(velocity, STEP, axis=0)
+    for recorded, expected in ((efforts, ()), (geared, ("elbow_joint",))):
+        run = recording((q, velocity, recorded))
+        found = effort_errors(ERROR, arm(), arm(), [run], [], None)
+        assert found.geared == expected
+    said = effort_sentences(found, arm().robot.joint_names)
+    assert any("Rotor inertia" in one and "elbow_joint" in one for one in said)
