@@ -24,7 +24,7 @@ from roboopt.sysid._preparation import (
 from roboopt.sysid._suspicions import suspicions
 
 MIN_GEARED_SHARE = 0.05  # of a joint's error, that rotor inertia explains
-MIN_ERROR_SHARE = 1e-6  # of the efforts: less is rounding
+MIN_ERROR_SHARE = 0.01  # of the efforts: less needs no explanation
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,15 @@ def effort_errors(
 
 
 def _geared(known: Condensed, before: ParametricTwin) -> tuple[str, ...]:
-    """Return the joints that least squares explain better with a free armature."""
+    """Return the joints that least squares explain better with a free armature.
+
+    None where bodies are not free: an armature would stand for their inertia.
+    """
     given, free = np.asarray(linear_parameters(before)), free_numbers(before)[0]
     joints, kinds = before.joints, joint_numbers(before)
     first = given.size + (kinds.index("armature") - len(kinds)) * joints
+    if not free[: 10 * len(before.massive)].all():
+        return ()
     more = free.copy()
     more[first : first + joints] = True
     less, least = (known.rms(known.unconstrained(given, x)) for x in (free, more))
