@@ -294,7 +294,7 @@ def test_the_losses_and_errors_that_are_shown_have_one_unit():
         assert made.errors[name] == pytest.approx(error, rel=1e-5)
     assert plain.loss_axes == made.loss_axes == 1
     for one in (plain, made):
-        shown = np.sqrt(2 * one.mismatch["held out"] / one.loss_axes)
+        shown = np.sqrt(2 * one.mismatch["held out"])  # over the one axis
         assert shown == pytest.approx(one.errors["clone"], rel=1e-5)
         assert "mismatch" not in said(one) and "it errs by" in said(one)
     other = ro.clone(tremor(), policy="linear", loss="huber", **SMALL)
