@@ -178,3 +178,8 @@ def test_samples_that_are_not_there_are_a_gap_as_those_without_numbers_are(
     uneven = np.unique(np.append(np.arange(0, 100), np.arange(100, COUNT, 12)))
     run, _ = read(road(tmp_path, rows[uneven]))
     assert run.steps == len(uneven) - 1
+    # So are steps that jitter, some of them longer than ten.
+    steps = np.random.default_rng(0).permutation(np.repeat([1, 2, 11], [110, 20, 3]))
+    jitter = np.cumsum(steps)
+    run, _ = read(road(tmp_path, rows_without()[jitter[jitter < COUNT]]))
+    assert run.steps > 100

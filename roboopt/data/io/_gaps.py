@@ -4,8 +4,8 @@ An encoder, a bus or a recorder that fails for a moment leaves NaN, or empty cel
 samples are cut off at the ends of a recording, where a sensor began late or ended
 early, and left out within it where they are few and the motion between the others is
 plain. Elsewhere nothing tells what happened, and nothing is made up: a recording is cut
-into the parts around. Samples that are not there at all mean the same; only of uneven
-sampling are long steps a part.
+into the parts around. Samples that are not there at all mean the same, where the pause
+is longer than uneven sampling makes.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ MAX_LEFT_OUT_SHARE = 0.1  # of the samples between the first and the last whole 
 MIN_WHOLE_SHARE = 0.5  # of all samples
 MIN_WHOLE = 3
 MIN_PART = 64  # samples of a part around a gap; shorter ones tell too little
-MAX_PAUSES, MAX_PAUSE_SHARE = 3, 0.01  # long steps of even sampling, and of all steps
+USUAL_SHARE = 0.95  # of the steps: a pause is many times as long, not jitter
 ROUNDING = 1e-6  # relative
 
 
@@ -81,9 +81,8 @@ def _gaps(times: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, str]:
     steps = np.diff(times)
     usual = np.median(steps)
     long = steps > MAX_GAP_STEPS * (1 + ROUNDING) * usual
-    if long.sum() > max(MAX_PAUSES, MAX_PAUSE_SHARE * len(steps)):
-        long &= np.diff(numbers) > 1
-    gaps = np.flatnonzero(long)
+    pause = MAX_GAP_STEPS * np.quantile(steps, USUAL_SHARE)
+    gaps = np.flatnonzero(long & ((np.diff(numbers) > 1) | (steps > pause)))
     if not gaps.size:
         return gaps, ""
     first = f"from {times[gaps[0]]:.4g} s to {times[gaps[0] + 1]:.4g} s"
