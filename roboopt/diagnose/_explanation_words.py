@@ -183,8 +183,8 @@ def _largest(found: "Explanation") -> list[str]:
     step = percent(found, k)
     if low > 0 and high > 0:
         return [
-            f"A change of {name} by {step} either way raises the loss, by "
-            f"{signed(min(low, high))} or more{largest}"
+            f"A change of {name} by {step} either way raises the loss: lower it "
+            f"changes by {signed(low)}, higher by {signed(high)}{largest}"
         ]
     if found.evaluated and min(low, high) >= -noise(found):
         return [

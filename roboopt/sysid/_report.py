@@ -246,7 +246,7 @@ def _motions(found: "IdentifyResult") -> Section | None:
         "and predictions that begin anew at the measured state every "
         f"{steps * step:.3g} s. Curves that leave the panel are cut off."
     )
-    legend = {"measured": "currentColor", **{m: COLORS[m] for m in MODELS[:2]}}
+    legend = {"measured": "gray", **{m: COLORS[m] for m in MODELS[:2]}}
     return Section("Predicted and measured motion", [Figure(panels, caption, legend)])
 
 
@@ -279,7 +279,7 @@ def _simulations(found: "IdentifyResult") -> Section | None:
         f"{'commands' if commanded else 'efforts'}. Curves that leave the panel "
         "are cut off."
     )
-    legend = {"measured": "currentColor", **{m: COLORS[m] for m in MODELS[:2]}}
+    legend = {"measured": "gray", **{m: COLORS[m] for m in MODELS[:2]}}
     blocks = [
         Notes([simulation_sentence(made), off]),
         simulation_table(made, found.model),

@@ -182,8 +182,11 @@ class TuneResult(VerbResult):
             motion.save(folder / f"{when}.npz", note=note)
 
     def metrics(self) -> Mapping[str, float]:
-        """Return terms, peaks and successes of the tuned controller in PyBullet."""
-        judged = {"objective": float(self.result.loss)}
+        """Return terms, peaks and successes of the tuned controller in PyBullet.
+
+        Before it was tested, the loss of the descent.
+        """
+        judged = {"loss of the descent": float(self.result.loss)}
         if self.comparison is not None:
             judged = self.comparison.metrics()
         return {**judged, "time [s]": self.result.seconds}
