@@ -84,6 +84,16 @@ def floats(argument: str, values: Any) -> Any:
         raise RobooptError(f"`{argument}` must hold numbers, got {values!r}.") from None
 
 
+def three_numbers(argument: str, values: Any) -> Any:
+    """Return the `argument`, such as a point, as three finite numbers."""
+    import numpy as np
+
+    numbers = floats(argument, values)
+    valid = numbers.shape == (3,) and np.isfinite(numbers).all()
+    require(valid, argument, "be three finite numbers", values)
+    return numbers
+
+
 def require_at_least(least: int, **arguments: Any) -> None:
     """Raise a `RobooptError` unless each is None or a whole number from `least` on."""
     for name, value in arguments.items():

@@ -5,11 +5,8 @@ the deepest links of the tree: neither is what an arm reaches with.
 """
 
 import re
-from collections.abc import Sequence
 
-import numpy as np
-
-from roboopt._errors import floats, require
+from roboopt._errors import require
 from roboopt.urdf import UrdfModel
 
 NAMES = (
@@ -94,14 +91,6 @@ def checked_tool(model: UrdfModel, tool: str) -> str:
     require(tool in links, "tool", f"be a link, one of {list(links)}", tool)
     require(model.chain(tool), "tool", "be on a moving link", tool)
     return tool
-
-
-def checked_offset(offset: Sequence[float] | np.ndarray) -> tuple[float, ...]:
-    """Return the place of the tool's point in the frame of its link, (3,) [m]."""
-    point = floats("tool_offset", offset)
-    valid = point.shape == (3,) and np.isfinite(point).all()
-    require(valid, "tool_offset", "be x, y and z [m], finite numbers", offset)
-    return tuple(point.tolist())
 
 
 def _preference(name: str) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pybullet_data
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, three_numbers
 from roboopt.urdf import UrdfModel, read_urdf
 from roboopt.urdf.drive import AnyDrive
 
@@ -27,7 +27,7 @@ from ._clearance import Clearance
 from ._fitted_robot import load_world
 from ._fixed_base import FixedBaseEnv
 from ._sizing import motor_limits, travel_times
-from ._tool import checked_offset, checked_tool, find_tool, tool_choice, tool_point
+from ._tool import checked_tool, find_tool, tool_choice, tool_point
 from ._tool_chain import ToolChain
 from .tasks import Reach
 
@@ -146,7 +146,7 @@ class Arm(FixedBaseEnv):
             raise RobooptError(f"`effort_limits` must be finite, got {effort_limits}.")
         self.tool = find_tool(urdf) if tool is None else checked_tool(urdf, tool)
         self.tool_choice = tool_choice(urdf, self.tool, told=tool is not None)
-        self.tool_offset = checked_offset(tool_offset)
+        self.tool_offset = tuple(three_numbers("tool_offset", tool_offset).tolist())
         self.tool_point = tool_point(self.tool, self.tool_offset)
         chain = ToolChain.from_urdf(urdf, self.tool, self.tool_offset)
         limits = motor_limits(world)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError, require
+from roboopt._errors import RobooptError, require, three_numbers
 from roboopt.data import atomic_write
 from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._bullet import BULLET_DAMPING
@@ -80,8 +80,7 @@ def load_urdf(
         UserWarning: once, about everything that is read differently from the file.
     """
     if gravity is not None:
-        valid = np.shape(gravity) == (3,) and np.all(np.isfinite(gravity))
-        require(valid, "gravity", "be three finite numbers", gravity)
+        three_numbers("gravity", gravity)
     dampings = {"linear_damping": linear_damping, "angular_damping": angular_damping}
     for name, damping in dampings.items():
         require(0 <= damping < np.inf, name, "be finite and not negative", damping)

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Jittable, compiled, per_joint
-from roboopt._errors import floats, require
+from roboopt._errors import three_numbers
 from roboopt._readable import readable
 from roboopt.dynamics import Multibody
 from roboopt.policies._joint_control import Aim, JointGains, PDGravityCompensation
@@ -71,10 +71,7 @@ class CartesianImpedance(JointGains, Jittable):
         self.log_tool_stiffness = jnp.log(jnp.asarray(stiff, float))
         self.log_tool_damping = jnp.log(jnp.asarray(damped, float))
         self.tool = tool
-        point = floats("tool_offset", tool_offset)
-        valid = point.shape == (3,) and np.isfinite(point).all()
-        require(valid, "tool_offset", "be x, y and z [m], finite numbers", tool_offset)
-        self.tool_offset = tuple(point.tolist())
+        self.tool_offset = tuple(three_numbers("tool_offset", tool_offset).tolist())
 
     @classmethod
     def from_limits(

@@ -53,7 +53,7 @@ class EffortErrors:
     geared: tuple[str, ...] = ()
     """Joints whose efforts rotor inertia would explain, which the fit left out."""
     suspicions: tuple[str, ...] = ()
-    """Changes of the robot or of the columns that explain most of what is left."""
+    """Changes of the robot or of the columns with which clearly less is left."""
 
     def share(self, errors: Float[np.ndarray, " joint"]) -> float:
         """Return the errors' root mean square over all joints, each over its effort."""

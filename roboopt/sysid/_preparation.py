@@ -13,7 +13,7 @@ from roboopt.sysid._recordings import moves_by_next_velocity
 ROUNDING = 1e-6  # relative
 RESPONSE_PERIODS = 2.5  # of the cutoff, after which a filter has responded
 MAX_MARGIN_SHARE = 0.45  # of the sampling rate
-SAMPLES_PER_PERIOD = 64  # of the cutoff: differences are derivatives to 0.1 % there
+DENSE_PER_PERIOD = 64  # of the cutoff: differences are derivatives to 0.1 % there
 EDGE_PERIODS = 0.5  # of the cutoff, cut off at either end of a smoothed recording
 
 
@@ -99,7 +99,7 @@ def interpolated(runs: Sequence[Trajectory], cutoff: float) -> list[Trajectory]:
 
     result = []
     for run in runs:
-        count = int(np.ceil(SAMPLES_PER_PERIOD * cutoff * run.time_step))
+        count = int(np.ceil(DENSE_PER_PERIOD * cutoff * run.time_step))
         if count > 1:
             last = run.steps - 1
             grid = np.arange(count * last + 1) / count

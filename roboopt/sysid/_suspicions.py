@@ -2,7 +2,7 @@
 
 Least squares in the base parameters meet the efforts of a robot whose masses nobody
 knows, but not those of one with an axis reversed, joints exchanged, or gravity along
-another direction: each is tried, and named where it explains most of what is left.
+another direction: each is tried, and named where clearly less is left with it.
 """
 
 import dataclasses
@@ -18,13 +18,13 @@ from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._condensed import Condensed
 from roboopt.sysid._smoothing import least_squares_numbers
+from roboopt.urdf import EARTH_GRAVITY
 
 MIN_SHARE = 0.1  # of a joint's efforts, left by least squares
 MIN_GAIN = 1.5  # ratio of what is left, that names a suspicion
 MIN_FURTHER_GAIN = 1.3  # of a change to others
 TIE = 1.05  # of what is left: neither explains it better
 MAX_INSTANTS = 1000
-STANDARD_GRAVITY = 9.81  # [m/s²]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _others(case: _Case) -> Iterator[_Case]:
         said = f"the columns of {names[one]} and {names[other]} exchanged"
         yield _changed(case, said, order, same, same)
     now = np.asarray(model.inner.robot.gravity)
-    size = float(np.linalg.norm(now)) or STANDARD_GRAVITY
+    size = float(np.linalg.norm(now)) or float(np.linalg.norm(EARTH_GRAVITY))
     directions = [sign * np.eye(3)[axis] for axis in range(3) for sign in (-1, 1)]
     for direction in [*directions, np.zeros(3)]:
         gravity = size * direction + 0.0  # not −0
