@@ -29,9 +29,9 @@ SETTINGS, INDEX = "settings.json", "index.html"
 HISTORY, RETURNS = "history.csv", "returns.csv"
 HISTORIES = {HISTORY: "gradient step", RETURNS: "environment step"}
 """Files of curves, and what their first column counts."""
-LEARNING = "tune", "clone", "reinforce"
+LEARNING = "identify", "tune", "clone", "reinforce"
 """Commands whose runs have a history."""
-HIDDEN = {*NOTES, "seconds", "step", "timestep"}
+HIDDEN = {*NOTES, "seconds", "step", "timestep", "fit"}
 DRAWN = "return", "loss"
 """Curves that are drawn of single runs, too, and before others."""
 OF_OBJECTIVE = re.compile(r"-weight$|^--(loss|task|reference)$")

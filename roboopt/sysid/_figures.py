@@ -17,6 +17,7 @@ COLORS = {
 ROW_HEIGHT = 0.19  # inches
 FRAME_HEIGHT = 1.33  # inches above and below the rows: title, axis
 MIN_MARGIN = 1e-6  # of an axis to either side
+MAX_RATIO = 10.0  # of losses on a linear axis
 MAX_OVERSHOOT = 0.6  # of the measured range; curves that go further are cut off
 
 
@@ -98,4 +99,19 @@ def predictions(
         bottom, top = made.axes.get_ylim()
         made.axes.set_ylim(max(bottom, low - room), min(top, high + room))
         made.axes.set_xlim(time[0], time[-1])
+    return made
+
+
+def fit_losses(history: Mapping[str, Float[np.ndarray, " step"]]) -> Drawing:
+    """Draw the loss of each fit over the steps of all, that of the last in color."""
+    loss, fits = (np.asarray(history[name], float) for name in ("loss", "fit"))
+    label = "loss of each fit over its steps"
+    with panel("loss", "gradient step", "[1]", label=label) as made:
+        for fit in np.unique(fits):
+            steps = np.flatnonzero(fits == fit)
+            color = COLORS["fitted"] if fit == fits[-1] else GRAY
+            own = {"color": color, "ms": 3, "label": f"fit {fit:.0f}"}
+            made.axes.plot(steps, loss[steps], "o-", **own)
+        if (loss > 0).all() and loss.max() > MAX_RATIO * loss.min():
+            made.axes.set_yscale("log")
     return made

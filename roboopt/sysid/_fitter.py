@@ -133,10 +133,8 @@ class Fitter:
     """Whether the simulation's time step is to be as short as the data need."""
     begin: ParametricTwin | None = None
     """Where fits without a beginning of their own begin; None for `start`."""
-    step_counts: list[int] = field(default_factory=list)
-    """Steps of each fit so far."""
-    seconds: float = 0.0
-    """Time of all fits so far [s]."""
+    results: list[Result] = field(default_factory=list)
+    """Of each fit so far."""
     last: tuple[Any, Any] | None = None
     """The objective and the data of the last fit."""
     cutoff: float | None = None
@@ -159,8 +157,8 @@ class Fitter:
 
         A joint is driven by nothing, or by commands that are no efforts.
         """
-        few = len(self.start.actuated) < self.start.joints
-        return self.swings or self.commanded or few
+        undriven = len(self.start.actuated) < self.start.joints
+        return self.swings or self.commanded or undriven
 
     @property
     def commanded(self) -> bool:
@@ -175,19 +173,23 @@ class Fitter:
         return inner.effort_axes is not None or inner.interface != "torque"
 
     def outcome(self, last: Result, interrupted: bool) -> Result:
-        """Return the result of the last fit, with time and message of all together.
+        """Return the last fit's result; time, history and message are of all together.
 
         The last of several fits begins where another ended, and may take no step.
         """
-        count = len(self.step_counts)
-        last = dataclasses.replace(last, seconds=self.seconds)
+        made, count = self.results, len(self.results)
+        losses = [each.history["loss"] for each in made]
+        fits = np.repeat(np.arange(1, count + 1), [*map(len, losses)])
+        history = {"loss": np.concatenate(losses), "fit": fits}
+        seconds = sum(each.seconds for each in made)
+        last = dataclasses.replace(last, seconds=seconds, history=history)
         if interrupted:
             last = dataclasses.replace(last, reason="interrupted")
         if count == 1:
             return last
-        taken = counted(sum(self.step_counts), "step")
-        message = f"{STOP_REASONS[last.reason]} after {taken}"
-        return dataclasses.replace(last, message=f"{message} in {count} fits")
+        taken = counted(sum(each.steps for each in made), "step")
+        message = f"{STOP_REASONS[last.reason]} after {taken} in {count} fits"
+        return dataclasses.replace(last, message=message)
 
     def fit(
         self,
@@ -225,9 +227,8 @@ class Fitter:
             KeyboardInterrupt: after a Ctrl-C, with the best so far in `kept`.
         """
         whole = self._sum(parts, prior_weight)
-        number = len(self.step_counts) + 1
         part = self.checkpoint and self.checkpoint.part(
-            f"fit {number}", steps=self.steps, tolerance=tolerance
+            f"fit {len(self.results) + 1}", steps=self.steps, tolerance=tolerance
         )
         minimized = functools.partial(
             least_squares,
@@ -256,13 +257,12 @@ class Fitter:
             result = minimized(effort, begin, batch)
         else:
             result = minimized(whole, begin, data)
-        interrupted = result.reason == "interrupted"
         # An unfinished fit that began at the start may be worse than one before.
+        interrupted = result.reason == "interrupted"
         if self.kept is None or not interrupted or begin is not self.start:
             self.last = whole, data
             self.kept = Estimate(parts, data, result, self.cutoff)
-        self.step_counts.append(result.steps)
-        self.seconds += result.seconds
+        self.results.append(result)
         if interrupted:
             raise KeyboardInterrupt
         keep()  # The nearest possible robot may have been the best without a step.

@@ -345,7 +345,7 @@ def _fit(
     except KeyboardInterrupt:
         found, interrupted = fitter.kept, True
         early = found is not None and found.result.reason == "interrupted"
-        if found is None or (early and fitter.step_counts == [0]):
+        if found is None or (early and [x.steps for x in fitter.results] == [0]):
             raise
     shown = {"training": tuple(runs), "held_out": tuple(tests)}
     return dataclasses.replace(found, **shown), interrupted

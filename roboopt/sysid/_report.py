@@ -11,7 +11,13 @@ from roboopt.data import Trajectory
 from roboopt.diagnose import IdentifiabilityReport, gradient_section
 from roboopt.objectives import PredictionError
 from roboopt.report import Details, Figure, Notes, Section, Table, replay_section
-from roboopt.sysid._figures import COLORS, forecast_errors, predictions, whiskers
+from roboopt.sysid._figures import (
+    COLORS,
+    fit_losses,
+    forecast_errors,
+    predictions,
+    whiskers,
+)
 from roboopt.sysid._parameters import (
     COMBINED,
     NOT_EXCITED,
@@ -69,6 +75,7 @@ def sections(found: "IdentifyResult") -> list[Section]:
         _base_parameters(found),
         _parameters(found.parameters),
         _identifiability(found),
+        _fits(found),
         _gradient(found),
         _recordings(found),
     ]
@@ -326,6 +333,18 @@ def _identifiability(found: "IdentifyResult") -> Section | None:
     if values:
         blocks.append(Details("Singular values", values))
     return Section("Identifiability", blocks)
+
+
+def _fits(found: "IdentifyResult") -> Section | None:
+    history = found.result.history
+    if "fit" not in history:  # as of results that were saved before
+        return None
+    caption = (
+        "Half the mean square of the errors, with the prior, over the steps of all "
+        "fits. A fit weighs the errors by the noise that the one before it left, so "
+        "that losses of different fits have different units."
+    )
+    return Section("The fits", [Figure([fit_losses(history)], caption, columns=2)])
 
 
 def _gradient(found: "IdentifyResult") -> Section | None:

@@ -23,7 +23,7 @@ from roboopt.diagnose import (
 )
 from roboopt.dynamics import ParametricTwin, save_urdf
 from roboopt.optimize import Result
-from roboopt.report import Section, Summary, VerbResult
+from roboopt.report import Section, Summary, VerbResult, write_history
 from roboopt.sysid._base_parameters import BaseParameter
 from roboopt.sysid._checks import grouped
 from roboopt.sysid._effort_errors import EffortErrors
@@ -97,7 +97,7 @@ class IdentifyResult(VerbResult):
     identifiability: IdentifiabilityReport | None
     """None if Ctrl-C came before the model was judged."""
     result: Result
-    """Outcome of the last fit; its message is on all fits together."""
+    """Outcome of the last fit; its message and its history are of all fits."""
     error: str
     """The minimized error: "effort", "motion" or "both"."""
     cutoff: float | None
@@ -357,12 +357,13 @@ class IdentifyResult(VerbResult):
         return {"run": run, "result": {n: getattr(self.result, n) for n in outcome}}
 
     def write_files(self, folder: Path) -> None:
-        """Write model.npz, identified.urdf, and tables as CSV files.
+        """Write model.npz, identified.urdf, history.csv, and tables as CSV files.
 
         A loaded result writes identified.urdf, a copy of the robot's own with other
         numbers, if it was loaded with `allow=[IdentifyResult]`.
         """
         save(folder / "model.npz", self.model)
+        write_history(folder / "history.csv", self.result.history)
         if self._combinations:
             write_combinations(folder / "combinations.csv", self._combinations)
         write_parameters(folder / "parameters.csv", self.parameters)

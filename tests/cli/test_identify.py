@@ -28,6 +28,7 @@ FILES = {
         "simulations.csv",
         "settings.json",
         "metrics.json",
+        "history.csv",
     ),
 }
 HEAVIER = 1.3  # the real forearm, with its tool, over that of the URDF
@@ -102,14 +103,15 @@ def identified(tmp_path_factory):
             "builtins.print",
             lambda *a, file=None, **k: lines.append(" ".join(map(str, a))),
         )
-        code = main(["identify", "runs_of_it", "--urdf", str(TWO_LINK), *FREE])
+        line = ["identify", "runs_of_it", "--urdf", str(TWO_LINK), *FREE]
+        code = main([*line, "--log", "jsonl"])
     assert code == 0, lines
     return folder / "runs" / "two_link-identified", lines
 
 
 def test_every_file_is_left(identified):
     folder, lines = identified
-    assert {path.name for path in folder.iterdir()} == FILES
+    assert {path.name for path in folder.iterdir()} == FILES | {"log.jsonl"}
     printed = "\n".join(lines)
     assert max(map(len, printed.splitlines())) <= 80 + len(str(folder))
     for text in ("95 % interval", "mass[forearm]", "constant velocity", "one step"):
@@ -133,6 +135,18 @@ def test_the_parameters_are_those_of_the_real_arm(identified):
     assert float(mass["lower"]) < float(mass["estimate"]) < float(mass["upper"])
     damping = rows["damping[shoulder]"]
     assert float(damping["estimate"]) == pytest.approx(DAMPED, rel=1e-2)
+
+
+def test_the_history_holds_every_step_that_the_log_was_told(identified):
+    folder, _ = identified
+    with (folder / "history.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    logged = (folder / "log.jsonl").read_text().splitlines()
+    told = [(row["step"], row["loss"]) for row in map(json.loads, logged)]
+    assert [(int(row["step"]), float(row["loss"])) for row in rows] == told
+    fits = [float(row["fit"]) for row in rows]
+    assert fits == sorted(fits) and {*fits} == {*range(1, int(fits[-1]) + 1)}
+    assert fits[-1] > 1
 
 
 def test_the_model_loads_and_predicts_as_the_arm_moves(identified):
@@ -172,13 +186,13 @@ def test_the_report_holds_the_tables(identified):
     page = (folder / "report.html").read_text("utf-8").replace("<wbr>", "")
     for title in (
         *("Parameters", "Forecasts", "Predicted and measured motion"),
-        *("Identifiability", "Recordings"),
+        *("Identifiability", "The fits", "Recordings"),
     ):
         assert f"<h2>{title}</h2>" in page
     for cell in ("mass[forearm]", "95 % interval", "elbow velocity [rad/s]"):
         assert cell in page
     assert "run_2.csv" in page
-    assert page.count("<svg") == 2 + 4 + 4 + 2 + 2 * 2
+    assert page.count("<svg") == 2 + 4 + 4 + 2 + 1 + 2 * 2
     assert "http://" not in page and "https://" not in page
 
 

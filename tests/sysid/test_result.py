@@ -186,7 +186,7 @@ def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_pat
     assert left == {
         *("result.npz", "model.npz", "identified.urdf", "metrics.json"),
         *("parameters.csv", "efforts.csv", "base_parameters.csv", "forecasts.csv"),
-        *("combinations.csv", "simulations.csv"),
+        *("combinations.csv", "simulations.csv", "history.csv"),
     }
     with (tmp_path / "run" / "parameters.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
