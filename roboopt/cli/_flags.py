@@ -355,8 +355,9 @@ def name_flag(message: str, command: Any) -> str:
         known = name in grouped or given in OTHER_NAMES or found[2] or found[3]
         if name not in flags or (found.start() and not known):
             return found[0]
-        if flags[name].metadata["positional"]:
-            return name
+        if flags[name].metadata["positional"]:  # as the usage names it
+            shown = flags[name].metadata["shown"].partition(".")[0]
+            return shown if shown.isalpha() else name
         return spelled(name) + _as_words(value)
 
     def taken(found: re.Match[str]) -> str:

@@ -266,7 +266,7 @@ def test_recordings_that_do_not_fit_are_said_in_a_line(tmp_path, refused):
     assert "--time, --positions, --velocities and --efforts" in message
     ro.Trajectory(run.observations[:, :3], run.actions, STEP).save(tmp_path / "few.npz")
     message = refused(f"identify few.npz {with_urdf}")
-    assert "recordings must hold positions and velocities of the 2 joints" in message
+    assert "RECORDING must hold positions and velocities of the 2 joints" in message
     assert "few.npz" in message
     ro.Trajectory(run.observations, run.actions[:, :1], STEP).save(tmp_path / "one.npz")
     message = refused(f"identify one.npz {with_urdf}")
@@ -350,7 +350,7 @@ def test_an_error_in_a_recording_ends_the_command(tmp_path, refused):
     observations[3, 1] = 1e12
     ro.Trajectory(observations, run.actions, STEP).save(tmp_path / "bad.npz")
     message = refused(f"identify bad.npz --urdf {TWO_LINK}")
-    assert "recordings must be free of errors, got 1: bad.npz: " in message
+    assert "RECORDING must be free of errors, got 1: bad.npz: " in message
     observations[3:30:2, 1] = np.nan
     ro.Trajectory(observations, run.actions, STEP).save(tmp_path / "gap.npz")
     message = refused(f"identify gap.npz --urdf {TWO_LINK}")

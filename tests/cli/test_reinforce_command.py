@@ -281,7 +281,7 @@ def test_an_environment_that_fails_is_named_and_the_rest_is_kept(
         (("CartPole-v1", "--width", "0"), r"--width.* at least 1, got 0"),
         (("mine:Image-v0",), r"wrap the environment"),
         (("--resume", "nowhere"), r"--resume nowhere|nowhere"),
-        (("Pendulum-v1", *AGAIN), r"env must be left out with --resume"),
+        (("Pendulum-v1", *AGAIN), r"ENV must be left out with --resume"),
         ((*AGAIN, "--seed", "3"), r"--seed must be left out with --resume"),
         ((*AGAIN, "--normalize-observations", "False"), r"--normalize.* be left out"),
         ((*AGAIN, "--tool", "hand"), r"--tool must be left out"),

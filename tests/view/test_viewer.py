@@ -208,9 +208,9 @@ def test_a_missing_viser_is_said(scene, monkeypatch):
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["nowhere"], "path must be the folder of a run.*does not exist"),
+        (["nowhere"], "RUN must be the folder of a run.*does not exist"),
         (["there.urdf", "--port", "0"], "--port must be from 1 to 65535, got 0"),
-        (["there.urdf"], "path: .*there.urdf"),
+        (["there.urdf"], "RUN: .*there.urdf"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(words, said, tmp_path, monkeypatch, capsys):
