@@ -31,13 +31,14 @@ class Parameter:
     """The verdict with the partners in a combination."""
     true: float | None = None
 
-    def conclusion(self, *, partners: bool = False) -> str:
+    def conclusion(self, *, short: bool = False) -> str:
         """Return the verdict in words; an interval is judged by what it holds.
 
-        With `partners` a parameter in a combination names the others.
+        With `short` a combination names the first of several other parameters in it.
         """
         if not self.identified:
-            return self.explanation if partners else self.verdict
+            first, *more = self.explanation.split(", ")
+            return f"{first} and others" if short and more else self.explanation
         if self.lower <= 0 <= self.upper:
             return ZERO_WITHIN
         return known_to((self.upper - self.lower) / 2, self.estimate)
@@ -78,8 +79,12 @@ class Parameter:
         return f"{number(self.lower, 3)} to {number(self.upper, 3)}"
 
 
-def parameter_table(rows: Sequence[Parameter], *, explain: bool = False) -> Table:
-    """Return a row a parameter; with `explain` verdicts name the partners."""
+def parameter_table(rows: Sequence[Parameter], *, short: bool = False) -> Table:
+    """Return a row a parameter, with verdicts as `Parameter.conclusion` has them.
+
+    Beside true values, terminals have no room for names of other parameters.
+    """
+    compared = any(row.true is not None for row in rows)
     header = ["parameter", "start", "estimate", "95 % interval", "verdict"]
     cells = [
         [
@@ -87,11 +92,13 @@ def parameter_table(rows: Sequence[Parameter], *, explain: bool = False) -> Tabl
             number(row.start),
             number(row.estimate),
             row.interval,
-            row.conclusion(partners=explain),
+            row.verdict
+            if short and compared and not row.identified
+            else row.conclusion(short=short),
         ]
         for row in rows
     ]
-    if all(row.true is None for row in rows):
+    if not compared:
         return Table(header, cells, text=(0, 4), optional=(1,))
     inside = {None: "–", True: "yes", False: "no"}
     for row, line in zip(rows, cells, strict=True):
@@ -151,7 +158,7 @@ def write_parameters(path: Path, rows: Sequence[Parameter]) -> None:
     for row in rows:
         ends = [row.lower, row.upper] if row.identified else ["", ""]
         line = [row.name, row.unit, row.start, row.estimate, *ends]
-        line.append(row.conclusion(partners=True))
+        line.append(row.conclusion())
         covered = "" if row.covered is None else str(row.covered).lower()
         lines.append([*line, row.true, covered] if known else line)
     write_csv(path, [*header, "true", "covered"] if known else header, lines)

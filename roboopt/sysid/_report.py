@@ -106,7 +106,7 @@ def _parameters(rows: Sequence[Parameter]) -> Section:
     still = [row for row in rows if long and row.verdict == NOT_EXCITED]
     told = [row for row in rows if row not in still]
     blocks: list[Any] = [Figure(panels, caption, legend)]
-    blocks.append(parameter_table(told, explain=True))
+    blocks.append(parameter_table(told))
     if still:
         count = counted(len(still), "parameter")
         said = f"{count} that the recordings tell too little of"

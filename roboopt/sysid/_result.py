@@ -239,7 +239,7 @@ class IdentifyResult(VerbResult):
         elif self._combinations:
             tables.append(combination_table(self._combinations[:MAX_LINES]))
         shown = [row for row in rows if row.identified or len(rows) <= MAX_ROWS]
-        tables.append(parameter_table(shown))
+        tables.append(parameter_table(shown, short=True))
         return Summary(f"Identification of {self.name}", tables, self._sentences())
 
     def _sentences(self) -> list[str]:

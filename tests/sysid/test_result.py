@@ -72,17 +72,20 @@ def test_intervals_are_half_widths_where_they_are_symmetric(changes, text):
         ({"lower": -0.1, "upper": 1.66}, "zero within its interval"),
         ({"estimate": 0.0, "lower": 0.0, "upper": 0.0}, "zero within its interval"),
         ({"lower": 0.78, "upper": 0.78}, "known to rounding"),
-        ({"verdict": "not excited", "lower": -np.inf, "upper": np.inf}, "not excited"),
+        ({"verdict": "not excited", "explanation": "not excited"}, "not excited"),
     ],
 )
 def test_a_verdict_follows_from_its_numbers(changes, words):
     assert parameter(**changes).conclusion() == words
 
 
-def test_a_parameter_in_a_combination_names_the_others_where_there_is_room():
+def test_a_parameter_in_a_combination_names_the_others():
     row = parameter(verdict="only in combination", explanation="only ... with mass[b]")
-    assert row.conclusion() == "only in combination"
-    assert row.conclusion(partners=True) == "only ... with mass[b]"
+    assert row.conclusion() == row.conclusion(short=True) == "only ... with mass[b]"
+    said = "only ... with mass[b], mass[c] and 2 more"
+    row = parameter(verdict="only in combination", explanation=said)
+    assert row.conclusion() == said
+    assert row.conclusion(short=True) == "only ... with mass[b] and others"
 
 
 def test_of_a_long_sum_the_largest_terms_are_shown():
