@@ -135,7 +135,7 @@ class DescentPath:
         by_slope = size[forward & asked].sum()
         # Steps too short to be shown, as at the end of a descent, are left out.
         if by_slope >= (1 - SHORT_SHARE) * gone:
-            said += f": all the way, L fell by {way} it, as its derivative says"
+            said += f", as its derivative asked: L fell by {way} it"
         elif by_slope <= SHORT_SHARE * gone:
             said += (
                 f", although by its own derivative L fell by {other} it: the optimizer "
@@ -148,7 +148,7 @@ class DescentPath:
                 f"{other} it, moved together with the others"
             )
         if back > SHORT_SHARE * gone:
-            said += f"; it went {_three(back)} back"
+            said += f"; in between it {'fell' if rose else 'rose'} by {_three(back)}"
         return f"{said}."
 
     def blocks(self) -> list[Table | Figure | Notes]:

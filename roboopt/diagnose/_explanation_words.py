@@ -265,22 +265,25 @@ def _steps(found: "Explanation") -> list[str]:
     said = []
     if not len(kept) and not lost[0] and known[0] < -noise(found):
         said.append(
-            "At none of the learning rates tried does a plain gradient step −η dL/dp "
-            "keep the slope's prediction within 10 %: at the smallest, "
+            f"At none of the learning rates tried {_listed(rates)} does a plain "
+            "gradient step −η dL/dp keep the slope's prediction within 10 %: at "
             f"{rates[0]:g}, the loss falls by {number(-known[0])} where the slope "
             f"promises {number(-found.predicted[0])}."
         )
     if len(kept):
         said.append(
-            f"Among the learning rates tried, {rates[kept[-1]]:g} is the largest at "
-            "which a plain gradient step −η dL/dp keeps the slope's prediction within "
-            "10 % (other optimizers take other steps)."
+            f"Among the learning rates tried {_listed(rates)}, "
+            f"{rates[kept[-1]]:g} is the largest at which a plain gradient step −η "
+            "dL/dp keeps the slope's prediction within 10 % (other optimizers take "
+            "other steps)."
         )
     if len(rises):
-        among = "The" if said else "Among the learning rates tried, the"
+        first, of = rises[0], "of them" if said else f"tried {_listed(rates)}"
+        limit = f"between {rates[first - 1]:g} and it" if first else "below it"
         said.append(
-            f"{among} smallest at which the loss rises is {rates[rises[0]]:g}: that "
-            "step is so long that the slope at its start says nothing about its end."
+            f"The smallest learning rate {of} at which the loss rises is "
+            f"{rates[first]:g}: somewhere {limit} a step becomes so long that the "
+            "slope at its start says nothing about its end."
         )
     if lost.any():
         said.append(
@@ -288,6 +291,11 @@ def _steps(found: "Explanation") -> list[str]:
             "finite after a plain gradient step."
         )
     return [*said, *_curvature(found)]
+
+
+def _listed(rates: np.ndarray) -> str:
+    *others, last = (f"{rate:g}" for rate in rates)
+    return f"({', '.join(others)} and {last})"
 
 
 def _mostly_right(found: "Explanation") -> bool:

@@ -410,7 +410,7 @@ def test_the_text_and_the_table_agree_on_ten_percent():
     for model in (1.0, jnp.linspace(-1, 1, 25)):
         found = explain(lambda p, _: jnp.sum(p**2), model, None)
         said = " ".join(found.sentences())
-        assert "tried, 0.1 is the largest" in said
+        assert "and 100), 0.1 is the largest" in said
         assert found.step_table().rows[2][-1] == "0.9"
 
 
