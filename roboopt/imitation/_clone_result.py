@@ -262,7 +262,7 @@ class CloneResult(VerbResult):
             if self.loss_axes is None:
                 judged["held-out loss"] = self.mismatch["held out"]
         done = evaluation_metrics(self.evaluations.get("clone"))
-        return {**done, **judged, "time [s]": self.training.seconds}
+        return {**done, **judged, "optimization time [s]": self.training.seconds}
 
     def record(self) -> dict[str, Any]:
         """Return what settings.json records."""

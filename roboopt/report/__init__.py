@@ -41,7 +41,7 @@ from roboopt.report._replay import replay_section as replay_section
 from roboopt.report._result import Reported as Reported
 from roboopt.report._result import Summary as Summary
 from roboopt.report._result import VerbResult as VerbResult
-from roboopt.report._runs import Run as Run
+from roboopt.report._run_record import Run as Run
 from roboopt.report._runs import RunComparison as RunComparison
 from roboopt.report._runs import compare as compare
 from roboopt.report._runs_index import write_index as write_index

@@ -54,10 +54,15 @@ class Section:
     title: str
     blocks: Sequence[Block]
 
-    def html(self) -> str:
-        """Return the section, with an anchor made of its title."""
+    def html(self, *, unfold: bool = False) -> str:
+        """Return the section, with an anchor made of its title.
+
+        With `unfold` phones show a long table with which the section begins.
+        """
         anchor = re.sub(r"\W+", "-", self.title.lower()).strip("-")
-        inside = "\n".join(map(_foldable, self.blocks))
+        count = int(unfold and isinstance(self.blocks[0], Table))
+        shown = [block.html() for block in self.blocks[:count]]
+        inside = "\n".join([*shown, *map(_foldable, self.blocks[count:])])
         return (
             f'<section id="{escape(anchor)}">'
             f"<h2>{escape(self.title)}</h2>\n{inside}</section>"
@@ -273,7 +278,7 @@ def write_report(
     whole = (EXPONENT.sub("\N{MINUS SIGN}", sentence) for sentence in verdict)
     bound = (UNIT.sub("\N{NO-BREAK SPACE}", sentence) for sentence in whole)
     lead = "".join(f"<p>{marked(sentence)}</p>" for sentence in bound)
-    body = "\n".join(section.html() for section in sections)
+    body = "\n".join(s.html(unfold=k == 0) for k, s in enumerate(sections))
     style = _file("style.css")
     needed = {"report.js": "<svg", "replay.js": 'class="replay"'}
     script = "".join(

@@ -1,14 +1,7 @@
-"""Saved runs side by side: their metrics, the settings that differ, and their curves.
+"""Saved runs side by side: metrics, settings that differ, and curves."""
 
-A run is read from its metrics.json, settings.json and history files alone: nothing is
-loaded that could run code, and no environment is made.
-"""
-
-import csv
-import json
-import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,140 +10,27 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt._reading import read_bytes, read_json
-from roboopt.optimize import NOTES
 from roboopt.report._figures import neighbors, panel
 from roboopt.report._page import NONE, Figure, Section, Table
 from roboopt.report._result import METRICS, Reported, Summary
+from roboopt.report._run_record import COMMAND, HISTORIES, HISTORY, RETURNS, Run
 from roboopt.report._text import number, parts, readable
 
-COMMAND = "command"
-SETTINGS, INDEX = "settings.json", "index.html"
-HISTORY, RETURNS = "history.csv", "returns.csv"
-HISTORIES = {HISTORY: "gradient step", RETURNS: "environment step"}
-"""Files of curves, and what their first column counts."""
+INDEX = "index.html"
 LEARNING = "identify", "tune", "clone", "reinforce"
 """Commands whose runs have a history."""
-HIDDEN = {*NOTES, "seconds", "step", "timestep", "fit"}
 DRAWN = "return", "loss"
 """Curves that are drawn of single runs, too, and before others."""
-OF_OBJECTIVE = re.compile(r"-weight$|^--(loss|task|reference)$")
-"""Flags that say what is minimized."""
 MAX_WORDS = 3  # that tell an objective from others
 MAX_COLUMNS = 5  # runs that are columns of a table; more are rows
 MAX_PANELS = 24
 MAX_POINTS = 300  # of a curve: medians of neighbors where there are more values
-MAX_VALUE = 28  # characters of a setting
 PALETTE = "#2f80c9 #d9772b #2a9d78 #a64d9e #b8962e #5f6b7a #c9434a #58b4d9".split()
 """Told apart by the color-blind too; a ninth run has the first color again."""
 LINES = "solid", "dashed", "dotted"
-ABOUT_THE_RUN = "name runs overwrite no_video figures log watch resume config".split()
-WITHOUT_FLAG = "env", "demonstrations", "recordings"
-"""Settings that some command takes without a flag."""
-OWN = {
-    "reinforce": ("--steps", "--clip", "--horizon", "--policy"),
-    "clone": ("--time-step", "--test", "--held-out"),
-}
-"""Flags that are something else than those of other commands."""
 BUDGET = "--steps", "--timesteps"
 """Flags that are shown of different commands, even where one alone has them."""
-RESOLVED = "run", "algorithm"
-"""Parts of settings with numbers for flags that were not set."""
 MAX_NAMED = 10  # settings that a sentence names
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the folder of a run says of it."""
-
-    name: str
-    folder: Path
-    title: str
-    saved: str
-    """Date and time."""
-    metrics: Mapping[str, float]
-    settings: Mapping[str, str]
-    """The flags and versions, as text."""
-
-    @classmethod
-    def read(cls, folder: str | PathLike, name: str | None = None) -> "Run":
-        """Return the run that a command or `VerbResult.save` left in a folder.
-
-        Raises:
-            RobooptError: if the folder holds none, or its files are something else.
-        """
-        folder = Path(folder)
-        if not (folder / METRICS).is_file():
-            raise RobooptError(
-                f"`runs` must be folders of runs, got {folder}, which has no {METRICS}."
-            )
-        found, settings = read_json(folder / METRICS, "runs"), {}
-        if (folder / SETTINGS).is_file():
-            settings = read_json(folder / SETTINGS, "runs")
-        try:
-            metrics = {str(k): float(v) for k, v in dict(found["metrics"]).items()}
-            title, saved = str(found["title"]), str(found["saved"])
-            flags = {**settings.get("flags", {})}
-            known = {}
-            for part in RESOLVED:
-                known |= settings.get(part, {})
-            versions = {**settings.get("versions", {})}
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise RobooptError(
-                f"`runs` must be folders of runs, got {folder}, whose {METRICS} or "
-                f"{SETTINGS} is something else."
-            ) from error
-        chosen = {k: v for k, v in flags.items() if k not in ABOUT_THE_RUN}
-        numbers = {k: v for k, v in known.items() if isinstance(v, int | float)}
-        chosen |= {k: numbers.get(k) for k, v in chosen.items() if v is None}
-        chosen = {
-            k if k in WITHOUT_FLAG else f"--{k.replace('_', '-')}": v
-            for k, v in chosen.items()
-        }
-        chosen |= {f"version of {k}": v for k, v in versions.items()}
-        if COMMAND in settings:
-            chosen = {COMMAND: settings[COMMAND], **chosen}
-        shown = {name: _shown(value) for name, value in chosen.items()}
-        name = name or folder.resolve().name
-        return cls(name, folder, title, saved, metrics, shown)
-
-    def apart(self) -> dict[str, str]:
-        """Return the settings, by names that tell them from other commands'."""
-        command = self.settings.get(COMMAND, "")
-        own = OWN.get(command, ())
-        return {
-            f"{k} of {command}" if k in own else k: v for k, v in self.settings.items()
-        }
-
-    def curves(self) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
-        """Return places and values by file and column, as far as they are numbers."""
-        made = {}
-        for file in HISTORIES:
-            if not (self.folder / file).is_file():
-                continue
-            text = read_bytes(self.folder / file, "runs").decode("utf-8", "replace")
-            header, *rows = [*csv.reader(text.splitlines())] or [[]]
-            try:
-                table = np.array(rows, float).reshape(len(rows), len(header))
-            except ValueError as error:
-                raise RobooptError(
-                    f"`runs` must be folders of runs, got {self.folder}, whose {file} "
-                    "is no table of numbers."
-                ) from error
-            for name, values in zip(header[1:], table.T[1:], strict=True):
-                if name not in HIDDEN and not name.startswith("dL/d "):
-                    made[file, name] = table[:, 0], values
-        return made
-
-    def objective(self, curves: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-        """Return words that tell its objective from others: title, flags and terms.
-
-        Args:
-            curves: files and columns, as of `curves`.
-        """
-        flags = [f"{k} {v}" for k, v in self.settings.items() if OF_OBJECTIVE.search(k)]
-        terms = {readable(n) for _, n in curves if not parts(n)[1]}
-        return (self.title, *flags, *sorted(terms - {"loss", "validation"}))
 
 
 @dataclass(frozen=True, repr=False)
@@ -191,24 +71,27 @@ class RunComparison(Reported):
     def differences(self) -> dict[str, list[str]]:
         """Return the settings that are not the same in all runs, by run in order.
 
-        A setting counts in the runs of the commands that have it, and not in runs
-        without a record of their settings. A flag of one name that is another setting
-        of another command has a row of its own.
+        A setting counts in the runs that recorded it. A flag of one name that is
+        another setting of another command has a row of its own.
         """
         commands = {run.settings.get(COMMAND) for run in self.runs if run.settings}
         several = len(commands) > 1
         known = [run.apart() if several else run.settings for run in self.runs]
         rows = {}
         for name in dict.fromkeys(name for own in known for name in own):
-            having = {own.get(COMMAND) for own in known if name in own}
-            values = {
-                own.get(name, NONE)
-                for own in known
-                if own and own.get(COMMAND) in having
-            }
+            values = {own[name] for own in known if name in own}
             if len(values) > 1 or (several and name in BUDGET and values != {NONE}):
                 rows[name] = [own.get(name, NONE) for own in known]
         return rows
+
+    def version_differences(self) -> dict[str, list[str]]:
+        """Return versions that are not the same in all runs that recorded them."""
+        known = [run.versions for run in self.runs]
+        return {
+            name: [own.get(name, NONE) for own in known]
+            for name in dict.fromkeys(name for own in known for name in own)
+            if len({own[name] for own in known if name in own}) > 1
+        }
 
     def summary(self) -> Summary:
         """Return the metrics, and the settings that differ."""
@@ -226,6 +109,9 @@ class RunComparison(Reported):
             tables.append(self._table("setting", differ))
         elif sum(bool(run.settings) for run in self.runs) > 1:
             said.append("The runs have the same settings.")
+        if versions := self.version_differences():
+            said.append(f"Versions differ of {', '.join(versions)}.")
+            tables.append(self._table("version of", versions))
         if bare := [run.name for run in self.runs if not run.settings]:
             said.append(
                 f"There is no record of the settings of {', '.join(bare)}, as of what "
@@ -253,7 +139,7 @@ class RunComparison(Reported):
         metrics, *differ = self.summary().tables
         made = [Section("Metrics", [metrics])]
         if differ:
-            made.append(Section("Settings that differ", differ))
+            made.append(Section("Settings and versions that differ", differ))
         return [*made, *self._curves()]
 
     def _curves(self) -> list[Section]:
@@ -351,19 +237,6 @@ def _runs_of(path: Path) -> list[Path]:
         return []
     within = () if (path / METRICS).exists() else path.glob(f"*/{METRICS}")
     return sorted(file.parent for file in within) or [path]
-
-
-def _shown(value: Any) -> str:
-    if value is None or value is False or value == []:
-        return NONE
-    if isinstance(value, list):
-        value = ", ".join(map(str, value))
-    value = float(f"{value:.6g}") if isinstance(value, float) else value
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = " ".join(text.split())
-    if len(text) > MAX_VALUE:  # The end of a path, or of a list, tells it apart.
-        text = f"{text[: MAX_VALUE // 3]}…{text[1 - MAX_VALUE + MAX_VALUE // 3 :]}"
-    return text or '""'
 
 
 def _told_apart(own: tuple[str, ...], kinds: Sequence[tuple[str, ...]]) -> str:

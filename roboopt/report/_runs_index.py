@@ -9,7 +9,8 @@ from urllib.parse import quote
 from roboopt._errors import RobooptError
 from roboopt.report._page import Notes, Section, Table, write_report
 from roboopt.report._result import METRICS
-from roboopt.report._runs import INDEX, Run
+from roboopt.report._run_record import Run
+from roboopt.report._runs import INDEX
 from roboopt.report._text import number, parts
 
 REPORT = "report.html"

@@ -188,7 +188,10 @@ class ReinforceResult(VerbResult):
 
     def metrics(self) -> Mapping[str, float]:
         """Return successes and mean return in fresh episodes, and what they cost."""
-        cost = {"timesteps": float(self.timesteps), "time [s]": self.seconds}
+        cost = {
+            "timesteps": float(self.timesteps),
+            "optimization time [s]": self.seconds,
+        }
         return {**evaluation_metrics(self.evaluation), **cost}
 
     def record(self) -> Mapping[str, Any]:

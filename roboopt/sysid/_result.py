@@ -339,7 +339,7 @@ class IdentifyResult(VerbResult):
             share = whole.share("fitted")
             if np.isfinite(share):  # it overflows where the simulation is lost
                 judged["simulation error [% of the motion]"] = 100 * share
-        return {**judged, "time [s]": self.result.seconds}
+        return {**judged, "optimization time [s]": self.result.seconds}
 
     def record(self) -> dict[str, Any]:
         """Return the choices and numbers of the run."""

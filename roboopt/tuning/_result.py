@@ -189,7 +189,7 @@ class TuneResult(VerbResult):
         judged = {"loss of the descent": float(self.result.loss)}
         if self.comparison is not None:
             judged = self.comparison.metrics()
-        return {**judged, "time [s]": self.result.seconds}
+        return {**judged, "optimization time [s]": self.result.seconds}
 
     def record(self) -> Mapping[str, Any]:
         """Return the settings and the numbers of the descent."""

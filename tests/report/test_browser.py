@@ -292,7 +292,8 @@ def test_a_phone_folds_what_is_long_and_wraps_what_is_wide(browser, tmp_path):
     long = Table(header, [*rows * 20, [name, *rows[0][1:]]])
     panels = [Panel(f"joint {k}", "rad", RUNS) for k in range(6)]
     figure = Figure(traces(panels, TIME_STEP), CAPTION, LEGEND)
-    path, sections = tmp_path / "report.html", [Section("All", [long, figure])]
+    path, main = tmp_path / "report.html", Section("Main", [Table(["a"], [["1"]])])
+    sections = [main, Section("All", [long, figure])]
     write_report(path, title="A", verdict=[], sections=sections)
     with opened(browser, path, 1280) as view:
         assert view.locator("td").last.is_visible()

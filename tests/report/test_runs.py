@@ -1,12 +1,15 @@
 import json
 import re
 import warnings
+from importlib import import_module
 
 import numpy as np
 import pytest
 
 from roboopt import RobooptError
 from roboopt.cli import main
+from roboopt.cli._flags import all_flags, spelled
+from roboopt.cli._main import COMMANDS
 from roboopt.data import write_json
 from roboopt.report import (
     Drawing,
@@ -19,8 +22,11 @@ from roboopt.report import (
     write_index,
     write_report,
 )
+from roboopt.report._run_record import OWN
 
 HISTORY = "history.csv"
+SAME = "urdf env robot seed steps seconds episodes processes".split()
+"""Flags that mean the same where commands describe them in other words."""
 
 
 class Swing(VerbResult):
@@ -109,7 +115,6 @@ def test_a_flag_is_compared_between_the_commands_that_have_it(runs):
         "command": ["tune", "tune", "clone"],
         "--steps": ["3", "3", "4"],
         "--urdf": ["a", "b", "–"],
-        "--new": ["–", "1", "–"],
     }
 
 
@@ -132,11 +137,37 @@ def test_flags_of_one_name_and_another_meaning_have_rows_of_their_own(runs):
     assert same == {"--clip": ["0.2", "0.1"]}
 
 
+def test_flags_that_commands_describe_differently_are_known_to_be_the_same_or_not():
+    texts: dict[str, set[str]] = {}
+    for command in ("identify", "tune", "clone", "reinforce"):
+        module, _, name = COMMANDS[command].partition(":")
+        for flag, field in all_flags(getattr(import_module(module), name)).items():
+            if spelled(flag) not in OWN.get(command, ()):
+                texts.setdefault(flag, set()).add(field.metadata["text"])
+    assert {*SAME} == {flag for flag, said in texts.items() if len(said) > 1}
+
+
 def test_a_run_without_a_record_of_settings_is_named(runs):
     (runs / "one" / "settings.json").unlink()
     said = str(compare([runs / "one", runs / "two"]))
     assert "no record of the settings of one" in said and "differ" not in said
     assert "same settings" not in said
+
+
+def test_versions_that_differ_are_told_apart_from_settings(runs):
+    for name, versions in (
+        ("one", {"jax": "0.6", "numpy": "2.0", "ray": None}),
+        ("two", {"jax": "0.7", "numpy": "2.0", "ray": "2.4", "new": "1"}),
+    ):
+        flags = {"seed": int(name == "two")}
+        said = {"command": "tune", "flags": flags, "versions": versions}
+        write_json(runs / name / "settings.json", said)
+    found = compare([runs / "one", runs / "two"])
+    assert found.differences() == {"--seed": ["0", "1"]}
+    assert found.version_differences() == {"jax": ["0.6", "0.7"]}
+    said = found.summary().sentences
+    assert said == ["The runs differ in --seed.", "Versions differ of jax."]
+    assert ["jax", "0.6", "0.7"] in found.summary().tables[-1].rows
 
 
 def test_many_differences_are_counted(runs):

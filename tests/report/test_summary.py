@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from roboopt.report import Section, Summary, Table
+from roboopt.report import Section, Summary, Table, write_report
 
 HEADER = ("parameter", "unit", "start", "estimate", "95 % interval", "true", "verdict")
 ROWS = [
@@ -105,7 +105,7 @@ def test_a_wide_table_of_numbers_goes_on_below():
         assert text.count(head) >= 1 and all(cell in text for cell in cells)
 
 
-def test_a_phone_shows_a_wide_table_cell_by_cell_with_its_headings():
+def test_a_phone_shows_a_wide_table_cell_by_cell_with_its_headings(tmp_path):
     page = GROUPED.html()
     assert 'class="stacked"' in page
     assert page.count('data-label="PyBullet after"') == len(GROUPED.rows)
@@ -117,6 +117,16 @@ def test_a_phone_shows_a_wide_table_cell_by_cell_with_its_headings():
     title = f"<summary>{len(many.rows)} rows</summary>"
     assert f'<details class="phone">{title}' in Section("All", [many]).html()
     assert "<details" not in Section("All", [GROUPED]).html()
+    # A page shows the table that it begins with.
+    write_report(
+        tmp_path / "page.html",
+        title="A",
+        verdict=[],
+        sections=[Section("Main", [many]), Section("All", [many])],
+    )
+    page = (tmp_path / "page.html").read_text("utf-8")
+    main, _, others = page.partition('<section id="all">')
+    assert "<details" not in main and others.count("<details") == 1
 
 
 CJK = "肩の関節"

@@ -124,7 +124,7 @@ def test_what_simulation_recorded_is_found_to_rounding(clean, monkeypatch):
     )
     assert said is not None and int(said[1]) > found.result.steps
     assert len(fits) == 2
-    assert found.metrics()["time [s]"] == sum(fit.seconds for fit in fits)
+    assert found.metrics()["optimization time [s]"] == sum(fit.seconds for fit in fits)
     made = found.forecast((0.1,))
     assert made.rmse["fitted"].max() < 1e-9 < made.rmse["URDF"][-1].min()
 

@@ -1,0 +1,153 @@
+"""The record of a saved run: its metrics, settings, versions and curves.
+
+A run is read from its metrics.json, settings.json and history files alone: nothing is
+loaded that could run code, and no environment is made.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt._reading import read_bytes, read_json
+from roboopt.optimize import NOTES
+from roboopt.report._page import NONE
+from roboopt.report._result import METRICS
+from roboopt.report._text import parts, readable
+
+COMMAND = "command"
+SETTINGS = "settings.json"
+HISTORY, RETURNS = "history.csv", "returns.csv"
+HISTORIES = {HISTORY: "gradient step", RETURNS: "environment step"}
+"""Files of curves, and what their first column counts."""
+HIDDEN = {*NOTES, "seconds", "step", "timestep", "fit"}
+OF_OBJECTIVE = re.compile(r"-weight$|^--(loss|task|reference)$")
+"""Flags that say what is minimized."""
+MAX_VALUE = 28  # characters of a setting
+ABOUT_THE_RUN = "name runs overwrite no_video figures log watch resume config".split()
+WITHOUT_FLAG = "env", "demonstrations", "recordings"
+"""Settings that some command takes without a flag."""
+OWN = {
+    "identify": ("--duration",),
+    "reinforce": ("--steps", "--clip", "--horizon", "--policy"),
+    "clone": ("--time-step", "--test", "--held-out"),
+}
+"""Flags that are something else than those of other commands."""
+RESOLVED = "run", "algorithm"
+"""Parts of settings with numbers for flags that were not set."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the folder of a run says of it."""
+
+    name: str
+    folder: Path
+    title: str
+    saved: str
+    """Date and time."""
+    metrics: Mapping[str, float]
+    settings: Mapping[str, str]
+    """The flags, as text."""
+    versions: Mapping[str, str]
+    """Of Python and of packages."""
+
+    @classmethod
+    def read(cls, folder: str | PathLike, name: str | None = None) -> "Run":
+        """Return the run that a command or `VerbResult.save` left in a folder.
+
+        Raises:
+            RobooptError: if the folder holds none, or its files are something else.
+        """
+        folder = Path(folder)
+        if not (folder / METRICS).is_file():
+            raise RobooptError(
+                f"`runs` must be folders of runs, got {folder}, which has no {METRICS}."
+            )
+        found, settings = read_json(folder / METRICS, "runs"), {}
+        if (folder / SETTINGS).is_file():
+            settings = read_json(folder / SETTINGS, "runs")
+        try:
+            metrics = {str(k): float(v) for k, v in dict(found["metrics"]).items()}
+            title, saved = str(found["title"]), str(found["saved"])
+            flags = {**settings.get("flags", {})}
+            known = {}
+            for part in RESOLVED:
+                known |= settings.get(part, {})
+            versions = {**settings.get("versions", {})}
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise RobooptError(
+                f"`runs` must be folders of runs, got {folder}, whose {METRICS} or "
+                f"{SETTINGS} is something else."
+            ) from error
+        chosen = {k: v for k, v in flags.items() if k not in ABOUT_THE_RUN}
+        numbers = {k: v for k, v in known.items() if isinstance(v, int | float)}
+        chosen |= {k: numbers.get(k) for k, v in chosen.items() if v is None}
+        chosen = {
+            k if k in WITHOUT_FLAG else f"--{k.replace('_', '-')}": v
+            for k, v in chosen.items()
+        }
+        if COMMAND in settings:
+            chosen = {COMMAND: settings[COMMAND], **chosen}
+        shown = {name: _shown(value) for name, value in chosen.items()}
+        name = name or folder.resolve().name
+        versions = {str(k): str(v) for k, v in versions.items() if v is not None}
+        return cls(name, folder, title, saved, metrics, shown, versions)
+
+    def apart(self) -> dict[str, str]:
+        """Return the settings, by names that tell them from other commands'."""
+        command = self.settings.get(COMMAND, "")
+        own = OWN.get(command, ())
+        return {
+            f"{k} of {command}" if k in own else k: v for k, v in self.settings.items()
+        }
+
+    def curves(self) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+        """Return places and values by file and column, as far as they are numbers."""
+        made = {}
+        for file in HISTORIES:
+            if not (self.folder / file).is_file():
+                continue
+            text = read_bytes(self.folder / file, "runs").decode("utf-8", "replace")
+            header, *rows = [*csv.reader(text.splitlines())] or [[]]
+            try:
+                table = np.array(rows, float).reshape(len(rows), len(header))
+            except ValueError as error:
+                raise RobooptError(
+                    f"`runs` must be folders of runs, got {self.folder}, whose {file} "
+                    "is no table of numbers."
+                ) from error
+            for name, values in zip(header[1:], table.T[1:], strict=True):
+                if name not in HIDDEN and not name.startswith("dL/d "):
+                    made[file, name] = table[:, 0], values
+        return made
+
+    def objective(self, curves: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+        """Return words that tell its objective from others: title, flags and terms.
+
+        Args:
+            curves: files and columns, as of `curves`.
+        """
+        flags = [f"{k} {v}" for k, v in self.settings.items() if OF_OBJECTIVE.search(k)]
+        terms = {readable(n) for _, n in curves if not parts(n)[1]}
+        return (self.title, *flags, *sorted(terms - {"loss", "validation"}))
+
+
+def _shown(value: Any) -> str:
+    if value is None or value is False or value == []:
+        return NONE
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    value = float(f"{value:.6g}") if isinstance(value, float) else value
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
+    if len(text) > MAX_VALUE:  # The end of a path, or of a list, tells it apart.
+        text = f"{text[: MAX_VALUE // 3]}…{text[1 - MAX_VALUE + MAX_VALUE // 3 :]}"
+    return text or '""'
