@@ -22,6 +22,8 @@ MAX_FRAMES = 240  # of a motion
 MAX_STARTS = 9
 MAX_BYTES = 400_000  # of all motions
 MAX_POINTS = 200  # of a path
+BALL_RADIUS = 0.04  # of a goal, over the radius of what moves
+LINE_STRIP, TRIANGLES = 3, 4  # of WebGL
 OPACITY = 0.4  # of a ghost
 VIEW = 2.3  # distance of the eye over the radius of what moves
 GRID_LINES = 11
@@ -73,7 +75,10 @@ class Replay:
             parts.append([joint + 1, [*part.color], used, part.faces.size])
             first, used = first + len(part.vertices), used + part.faces.size
         grid = _grid(center, float((high - low)[:2].max()) / 2) / unit
-        spots = np.cumsum([first + len(grid), *map(len, goals)])
+        modes = [TRIANGLES if len(x) == 1 else LINE_STRIP for x in goals]
+        ball = BALL_RADIUS * radius * _ball()
+        goals = [x + ball if len(x) == 1 else x for x in goals]
+        spots = np.cumsum([first + len(grid), *map(len, goals)]).tolist()
         vertices += [grid, *(points / unit for points in goals)]
         data = {
             "buffers": [_int16(np.concatenate(vertices)), _uint16(faces)],
@@ -84,7 +89,7 @@ class Replay:
             "parts": parts,
             "ghosts": [_rgba(self._color(name)) for name in labels[:-1]],
             "grid": [first, len(grid)],
-            "goals": [[int(n), len(x)] for n, x in zip(spots[:-1], goals, strict=True)],
+            "goals": [*zip(modes, spots[:-1], map(len, goals), strict=True)],
             "starts": starts,
             "frames": frames,
             "joints": joints,
@@ -148,6 +153,19 @@ def _grid(center: np.ndarray, half: float) -> np.ndarray:
     along = np.stack(np.meshgrid(ticks, ends, indexing="ij"), -1).reshape(-1, 2)
     flat = np.concatenate([along, along[:, ::-1]]) + center[:2]
     return np.concatenate([flat, np.zeros((len(flat), 1))], axis=1)
+
+
+def _ball() -> np.ndarray:
+    """Return the corners of the triangles of a ball of radius 1, (k, 3)."""
+    signs = np.array(np.meshgrid(*[[1, -1]] * 3)).reshape(3, -1).T
+    faces = signs[:, :, None] * np.eye(3)  # of an octahedron
+    for _ in range(2):
+        a, b, c = np.moveaxis(faces, 1, 0)
+        ab, bc, ca = a + b, b + c, c + a
+        halves = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+        faces = np.concatenate([np.stack(each, 1) for each in halves])
+        faces /= np.linalg.norm(faces, axis=-1, keepdims=True)
+    return faces.reshape(-1, 3)
 
 
 def _thinned(points: np.ndarray) -> np.ndarray:

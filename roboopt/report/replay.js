@@ -20,7 +20,6 @@ for (let root of document.querySelectorAll(".replay")) {
       p.yz *= turn(-eye.y);
       p.y += eye.z;
       gl_Position = vec4(p.x * 1.7, p.z * 2.72, p.y * 1.01 - eye.z * .1, p.y);
-      gl_PointSize = 12.;
     }`,
    `uniform vec4 hue; uniform vec2 k; in vec3 w; out vec4 ink;
     void main() {
@@ -59,8 +58,8 @@ for (let root of document.querySelectorAll(".replay")) {
     set("eye", yaw, pitch, far);
     gl.depthFunc(gl.LEQUAL);
     let goal = d.goals[start.value], mark = opacity => {
-      paint([.1, .65, .3, opacity], 1, 0);
-      gl.drawArrays(goal[1] > 1 ? gl.LINE_STRIP : gl.POINTS, ...goal);
+      paint([.1, .65, .3, opacity], 1, goal[0] - 3);
+      gl.drawArrays(...goal);
     };
     paint([.5, .5, .5, .4], 1, 0);
     gl.drawArrays(gl.LINES, ...d.grid);
@@ -78,7 +77,7 @@ for (let root of document.querySelectorAll(".replay")) {
       }
     }
     // A goal shines through what is before it.
-    gl.depthFunc(gl.ALWAYS);
+    gl.depthFunc(gl.GREATER);
     mark(.4);
   }, go = to => {
     time = bar.value = min(to, duration);

@@ -172,7 +172,14 @@ def test_a_browser_draws_the_robot_where_it_is(browser, page_path, width, scheme
             ball = Rotation.from_quat(there[0, 3:]).apply([0.5, 0, 0.1]) + there[0, :3]
             found = middle((red > 100) & (green < 60) & (blue < 60))
             np.testing.assert_allclose(found, projected(data, ball, size), atol=3)
-            found = middle((green > 130) & (red < 60))
+            goal = (green > 110) & (red < 60)
+            # It is round, and shaded: what is flat has another shape from each side.
+            rows, columns = np.nonzero(goal)
+            box = np.ptp(rows) + 1, np.ptp(columns) + 1
+            assert abs(box[0] - box[1]) <= 2
+            assert goal.sum() == pytest.approx(np.pi / 4 * box[0] * box[1], rel=0.15)
+            assert np.ptp(green[goal]) > 15
+            found = middle(goal)
             np.testing.assert_allclose(
                 found, projected(data, (0.2, 0.3, 0.8), size), atol=2
             )
