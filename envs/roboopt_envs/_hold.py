@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from roboopt._errors import RobooptError, require
 
-from ._task import Array, PositiveTask, square
+from ._task import Array, PositiveTask, scales_said, square
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,10 @@ class Hold(PositiveTask):
 
     @property
     def formula(self) -> str:
-        """Return the cost rate c [1] as a formula."""
-        return (
-            "Σ ((q − target) / s)² + Σ (q̇ / v)² + Σ (effort / e)², with the scales s, "
-            "v and e of each joint"
-        )
+        """Return the cost rate c [1] as a formula, with its scales."""
+        scales = self.position_scale, self.speed_scale, self.effort_scale
+        said = scales_said(**dict(zip("sve", scales, strict=True)))
+        return f"Σ ((q − target) / s)² + Σ (q̇ / v)² + Σ (effort / e)², {said}"
 
     @property
     def success_rule(self) -> str:

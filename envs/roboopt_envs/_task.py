@@ -13,6 +13,23 @@ Array = Any  # an array of NumPy, JAX or any library with `__array_namespace__`
 NO_SCALES = "target", "times", "positions"  # fields that say where to be, and when
 
 
+UNITS = {"s": "rad or m", "v": "rad/s or m/s", "e": "N·m or N"}
+
+
+def scales_said(**scales: tuple[float, ...]) -> str:
+    """Return the scales of joints as the end of a formula, one number if all agree.
+
+    Args:
+        **scales: of positions `s`, speeds `v` and efforts `e`.
+    """
+    said = []
+    for name, numbers in scales.items():
+        text = ", ".join(f"{number:.3g}" for number in numbers)
+        value = f"({text})" if len({*numbers}) > 1 else f"{numbers[0]:.3g}"
+        said.append(f"{name} = {value} [{UNITS[name]}]")
+    return f"with the joints' scales {', '.join(said)}"
+
+
 class PositiveTask(abc.ABC):
     """A task whose fields are positive numbers, or tuples of them, but for a goal."""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 
-from ._task import Array, ToolTask
+from ._task import Array, ToolTask, scales_said
 from ._tool_chain import ToolChain
 
 
@@ -74,8 +74,8 @@ class TrackTrajectory(ToolTask):
         """Return the cost rate c [1] as a formula, with its scales."""
         return (
             "Σ ((q − r) / s)² + Σ ((q̇ − ṙ) / v)² + (tool distance / "
-            f"{self.tool_scale:g} m)², with the reference r, and the scales s and v of "
-            "each joint"
+            f"{self.tool_scale:g} m)², with the reference r, and "
+            f"{scales_said(s=self.position_scale, v=self.speed_scale)}"
         )
 
     @property

@@ -28,7 +28,7 @@ from roboopt._errors import RobooptError, require
 from ._actuators import Actuators
 from ._hold import Hold
 from ._named_task import module_from_file, named_task
-from ._task import Array, PositiveTask, ToolTask, square
+from ._task import Array, PositiveTask, ToolTask, scales_said, square
 from ._tool_chain import ToolChain
 from ._track import TrackTrajectory
 
@@ -284,7 +284,8 @@ class Reach(ToolTask):
         """Return the cost rate c [1] as a formula, with its scales."""
         return (
             "Σ ((q − goal) / s)² + Σ (q̇ / v)² + log(1 + (tool distance / "
-            f"{self.tool_scale:g} m)²), with the scales s and v of each joint"
+            f"{self.tool_scale:g} m)²), "
+            f"{scales_said(s=self.position_scale, v=self.speed_scale)}"
         )
 
     @property

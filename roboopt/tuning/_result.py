@@ -141,11 +141,13 @@ class TuneResult(VerbResult):
         )
 
     def task_sentences(self) -> list[str]:
-        """Return the formula of the task cost and the rule of success, if it has them.
+        """Return the objective, the task cost's formula and the rule of success.
 
-        They are the task's attributes `formula` and `success_rule`.
+        The latter are the task's attributes `formula` and `success_rule`, if it has
+        them.
         """
-        said = []
+        known = self.notes.get("objective")
+        said = [f"The objective is {known}."] if known else []
         if formula := getattr(self.objective.task, "formula", ""):
             said.append(f"The task cost is ∫ c dt [s] with c = {formula}.")
         if rule := getattr(self.objective.task, "success_rule", ""):

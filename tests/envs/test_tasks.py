@@ -94,6 +94,14 @@ def test_swing_up_is_blind_to_turns_bounded_and_quadratic_near_upright():
     np.testing.assert_allclose(rate(1e-9), (1e-9 / 0.5) ** 2, rtol=1e-14)
 
 
+def test_formulas_name_the_scales_of_joints():
+    hold = Hold((0.0, 0.0), (0.5, 0.2), (2.0, 2.0), (10.0,))
+    scales = "s = (0.5, 0.2) [rad or m], v = 2 [rad/s or m/s], e = 10 [N·m or N]"
+    assert hold.formula.endswith(f"with the joints' scales {scales}")
+    scales = "s = (0.5, 1, 2) [rad or m], v = (1, 2, 4) [rad/s or m/s]"
+    assert REACH.formula.endswith(f"with the joints' scales {scales}")
+
+
 def test_reach_by_hand():
     # The crane with its mast at 0 has its tool at (0.5 + q0, 0, 1.25). Errors: joints
     # 0.4/0.5, −1/1 and 0/2; speeds 0.5/1, 0, −2/4; the tool is 0.4 m off: log(1 + 2²).

@@ -65,7 +65,8 @@ def test_the_summary_names_the_formula_and_the_starts(tuned):
     assert "peak force [N]" in text and "success [of 3 test starts]" in text
     said = " ".join(tuned.summary().sentences)
     assert "c = (x / 0.5 m)²" in said and "succeeds if" in said
-    assert "tuning starts" in tuned.notes["objective"]
+    weight = f"+ {tuned.objective.work_weight:g}/J · mechanical work"
+    assert f"The objective is task cost [s] {weight}" in said
     assert "<table" in tuned._repr_html_()
 
 
