@@ -278,12 +278,14 @@ def _steps(found: "Explanation") -> list[str]:
             "other steps)."
         )
     if len(rises):
-        first, of = rises[0], "of them" if said else f"tried {_listed(rates)}"
-        limit = f"between {rates[first - 1]:g} and it" if first else "below it"
+        first, those = rises[0], "them" if said else f"those tried {_listed(rates)}"
+        until = f"below {rates[first]:g}"
+        if first:
+            until = f"between {rates[first - 1]:g} and {rates[first]:g}"
         said.append(
-            f"The smallest learning rate {of} at which the loss rises is "
-            f"{rates[first]:g}: somewhere {limit} a step becomes so long that the "
-            "slope at its start says nothing about its end."
+            f"The smallest of {those} at which the loss rises is {rates[first]:g}: "
+            f"somewhere {until} a step becomes so long that the slope at its start "
+            "says nothing about its end."
         )
     if lost.any():
         said.append(
