@@ -272,6 +272,7 @@ def clone(
                 scene=None if world is None else scene_or_none(env_scene, world),
                 env=spec,
                 seed=seed,
+                source=data.source,
             )
             if keep is not None:
                 keep(made)

@@ -95,6 +95,8 @@ class CloneResult(VerbResult):
     """What went wrong in the environment; empty if nothing."""
     scene: Scene | None = None
     """The robot in 3D, where the environment shows one."""
+    source: str = ""
+    """The name of the file or folder of demonstrations, if it has one."""
     demonstrator: Any = field(default=None, metadata={"saved": False})
     """The policy that demonstrated, for the video; any function, so it is not saved."""
 
@@ -113,7 +115,8 @@ class CloneResult(VerbResult):
             known = {"demonstrations": self.demonstrations, **known}
         tables = [evaluation_table(known)] if known else []
         tables += [self._error_table()] if self.errors else []
-        title = "Cloning" if self.env is None else f"Cloning {self.env}"
+        source = self.source or "demonstrations"
+        title = f"Cloning {source if self.env is None else self.env}"
         return Summary(title, tables, sentences(self))
 
     @property

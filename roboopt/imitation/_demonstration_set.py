@@ -80,6 +80,8 @@ class DemonstrationSet:
     """How many of the last actions are appended to each observation."""
     names: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
     """Those of the axes of "observations" and "actions", where the source tells."""
+    source: str = ""
+    """The name of the file or folder; empty where they came from Python."""
 
     @classmethod
     def load(
@@ -168,7 +170,9 @@ class DemonstrationSet:
         step: float | None = float(episodes[0].time_step)
         if time_step is None and own is None and step == UNTOLD_STEP_S:
             step = None
-        return cls(*parts, folder, findings, shares, seed, split, step, names=names)
+        is_file = isinstance(source, str | PathLike)
+        told = 0, names, Path(source).name if is_file else ""
+        return cls(*parts, folder, findings, shares, seed, split, step, *told)
 
     @property
     def signals(self) -> Signals:

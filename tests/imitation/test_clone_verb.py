@@ -124,6 +124,7 @@ def test_the_environment_tells_the_time_step_that_the_demonstrations_do_not(tmp_
     with pytest.warns(UserWarning, match="1 s is assumed"):
         made = ro.clone(tmp_path / "demos.npz", policy="linear", steps=1)
     assert made.time_step is None
+    assert made.summary().title == "Cloning demos.npz"
 
 
 @pytest.mark.parametrize("given, axis", [(None, "step"), (0.1, "time [s]")])
