@@ -72,10 +72,11 @@ def _trace(
             seen = np.arange(0, runs.shape[-1], max(1, runs.shape[-1] // MAX_POINTS))
             time, color = seen * step, COLORS.get(name, GRAY)
             own = {"color": color, "gid": name}
+            above = {"label": name, "zorder": 2.1, **own}  # of lines, which is 2
+            first = made.axes.plot(time, runs[0, seen], **above)
             with rc_context(FAINT):
                 faint = {"alpha": 0.25, "lw": 0.8, **own}
                 lines = made.axes.plot(time, runs[1:, seen].T, **faint)
-            first = made.axes.plot(time, runs[0, seen], label=name, **own)
             for line, run in zip([*first, *lines], names, strict=False):
                 made.columns[line] = f"{name}, {run}"
             finite = np.abs(runs[np.isfinite(runs)])

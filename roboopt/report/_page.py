@@ -36,6 +36,8 @@ UNIT = re.compile(r"(?<=\d) (?=%|(?:steps|kg|ms|rad|Hz|s|m|N|J|W)(?!\w))")
 
 EXPONENT = re.compile(r"(?<=\de)-(?=\d)")
 """The hyphen in 4e-16, where a line would end."""
+NEGATIVE = re.compile(rf"(?<![^\s(\[,=])-(?=\.?\d)|{EXPONENT.pattern}")
+"""The hyphens in -2 and 4e-16, which stand for minus signs."""
 
 
 @runtime_checkable
@@ -369,6 +371,8 @@ def _cells(
     link: str = "",
 ) -> str:
     said = [f' data-label="{escape(label)}"' for label in labels or []]
+    if tag == "td":
+        row = [NEGATIVE.sub("\N{MINUS SIGN}", text) for text in row]
     inside = [breakable(text) for text in row]
     if link:
         inside[0] = f'<a href="{escape(link)}">{inside[0]}</a>'

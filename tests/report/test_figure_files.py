@@ -104,11 +104,11 @@ def test_names_of_files_are_words_of_letters(tmp_path, title, name):
 
 def test_tables_have_the_curves_with_labels_and_units(tmp_path):
     motion, energy, loss = map(rows, Result().save_figures(tmp_path, "csv"))
-    # The other motions are drawn before the bold one of their label.
-    drawn = [f"{key}, {name} [m]" for key in RUNS for name in NAMES[::-1]]
+    # In the order of the motions, the bold one first.
+    drawn = [f"{key}, {name} [m]" for key in RUNS for name in NAMES]
     assert motion[0] == ["time [s]", *drawn]
-    assert motion[2] == ["0.1", "1.0", "1.0", "1.0", "0.25"]
-    assert motion[3] == ["0.2", "0.0", "2.0", "0.0", "nan"] and len(motion) == 4
+    assert motion[2] == ["0.1", "1.0", "1.0", "0.25", "1.0"]
+    assert motion[3] == ["0.2", "2.0", "0.0", "nan", "0.0"] and len(motion) == 4
     assert energy == [["arm_…", "before [J]", "after [J]"], ["1", "1.0", "0.5"]] + [
         ["2", "2.0", "0.25"]
     ]

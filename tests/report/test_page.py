@@ -34,6 +34,13 @@ def read(path):
     return reader
 
 
+def test_negative_numbers_in_tables_have_minus_signs():
+    cells = ["-2", "4e-16", "[-1, -.5]", "x = -3", "arm-1", "2-3", "--steps", "a -b"]
+    page = Table([""] * len(cells), [cells]).html()
+    for said in ("−2", "4e−16", "[−1, −.5]", "x = −3", *cells[4:]):
+        assert f">{said}</td>" in page.replace("<wbr>", "")
+
+
 def test_a_page_holds_every_block_and_needs_nothing_else(tmp_path):
     blocks = [
         Notes(["a note"]),
