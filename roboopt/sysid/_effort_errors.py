@@ -52,6 +52,9 @@ class EffortErrors:
     """What least squares leave over the noise, where that is too much to be noise."""
     geared: tuple[str, ...] = ()
     """Joints whose efforts rotor inertia would explain, which the fit left out."""
+    without_offsets: bool = False
+    """Whether offsets that are free by default were left out: forecasts are no better
+    with them."""
     suspicions: tuple[str, ...] = ()
     """Changes of the robot or of the columns with which clearly less is left."""
 

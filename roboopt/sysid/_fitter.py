@@ -32,14 +32,14 @@ from roboopt.optimize import Bound, Checkpoint, Fit, OneLog, Result, least_squar
 from roboopt.sysid._condensed import Condensed, CondensedEffortError, is_condensable
 from roboopt.sysid._friction_velocity import bounded_scales, with_velocities
 from roboopt.sysid._nearest_possible import nearest_possible
-from roboopt.sysid._preparation import common_length
+from roboopt.sysid._preparation import common_length, lead_steps
 from roboopt.sysid._sizes import rms, sizes
 
 MIN_SCALE_SHARE = 1e-9  # of a signal: smaller residuals are rounding
-MEMORY_S = 0.2  # of actions that a lag or a delay is judged on
 MAX_SIMULATED_STEPS = 10_000  # of all windows whose motion is fitted
 MIN_FITTED_STEPS = 6  # of a window whose start is fitted
 NOISY_TOLERANCE = 1e-4  # of the loss: less is little beside the effect of the noise
+ROTOR_SHARE = 0.1  # of inertia that may be a link's or its rotor's
 STOP_REASONS = {
     "tolerance": "no further improvement",
     "steps": "the last fit took all its steps",
@@ -68,6 +68,8 @@ class Estimate:
     """What efforts are judged by: their error, and the recordings of the fit and those
     held out. None for robots with passive joints."""
     excess: np.ndarray | None = None  # as in `Smoothing`
+    without_offsets: bool = False
+    """Whether offsets of the efforts were left out."""
 
     @property
     def model(self) -> ParametricTwin:
@@ -103,12 +105,6 @@ def bounds_of(model: ParametricTwin, speeds: AnyArray | None = None) -> list[Bou
     return [Bound(lambda m: m.coordinates, lower, upper)]
 
 
-def lead_steps(model: ParametricTwin, time_step: float) -> int:
-    """Return the steps before a prediction that feed a lag or a delay."""
-    remembers = any(name.startswith(("lag", "delay")) for name in model.names)
-    return int(np.ceil(MEMORY_S / time_step)) if remembers else 0
-
-
 @dataclass
 class Fitter:
     """Fits one parametric twin to data, by one error or by a sum of them."""
@@ -142,6 +138,8 @@ class Fitter:
     staggered: bool = True
     """Whether efforts are those of the instants of noisy samples, as a real robot's are
     measured; held over the step after each, as in a simulation, if not."""
+    by_default: bool = False
+    """Whether nobody said which parameters are free."""
     samples: tuple[Sequence[Trajectory], ...] = ((), ())
     """Recordings of the fit, and held out, before they are resampled evenly."""
     response: np.ndarray | None = None
@@ -289,7 +287,9 @@ class Fitter:
     def _deviations(self) -> Array | None:
         """Return the standard deviations of the prior, if there is one."""
         spans = sizes(self.start) if self.spans is None else self.spans
-        return None if self.prior is None else jnp.asarray(self.prior * spans)
+        rotors = [name.startswith("armature[") for name in self.start.names]
+        shares = np.where(rotors, ROTOR_SHARE, 1.0)
+        return None if self.prior is None else jnp.asarray(self.prior * shares * spans)
 
     def explained(self, model: ParametricTwin) -> dict[str, Explanation]:
         """Explain the gradient of the last fit's error at the start and at `model`."""

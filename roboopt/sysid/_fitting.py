@@ -15,18 +15,22 @@ import numpy as np
 
 from roboopt._errors import argument_called
 from roboopt.data import Trajectory
-from roboopt.dynamics import ParametricTwin, Twin, efforts_are_linear
+from roboopt.dynamics import Twin, efforts_are_linear
 from roboopt.objectives import PredictionError
+from roboopt.sysid._choice import (
+    BETTER_RATIO,
+    WORSE_RATIO,
+    forecast_error,
+    without_offsets,
+)
 from roboopt.sysid._condensed import Condensed, is_condensable
 from roboopt.sysid._fitter import (
     NOISY_TOLERANCE,
     Estimate,
     Fitter,
     effort_windows,
-    lead_steps,
     weighted,
 )
-from roboopt.sysid._forecast import forecasts
 from roboopt.sysid._friction_velocity import (
     MIN_GAIN,
     SCALES,
@@ -42,11 +46,11 @@ from roboopt.sysid._preparation import (
     after_steps,
     as_simulated,
     evenly,
+    lead_steps,
     smoothed,
     steps_as_simulated,
     thinned,
 )
-from roboopt.sysid._refinement import FORECAST_S, with_time_step
 from roboopt.sysid._sizes import sizes
 from roboopt.sysid._smoothing import (
     MAX_NOISE_RATIO,
@@ -63,8 +67,6 @@ MAX_CHOICE_SAMPLES = 4000  # to choose the cutoff, or the timing of efforts
 MAX_STEP_RATE = 0.4  # frequency that steps of a simulation show, over their own
 CLEAN_TOLERANCE = 1e-10
 MOTION_TOLERANCE = 1e-6  # a move by a standard error changes N samples' loss by 1/N
-BETTER_RATIO = 0.9  # of another fit's forecast error
-WORSE_RATIO = 1.02  # the same, beyond chance
 CHOICE_STEP_S = 5e-4  # to choose scales of friction, small ones of which need it
 
 
@@ -131,9 +133,11 @@ def fit_noisy(
     horizon: float,
 ) -> Estimate:
     """Return the fit to noisy recordings, smoothed above `cutoff` [Hz]."""
-    step = runs[0].time_step
+    step, fitter.spans = runs[0].time_step, sizes(fitter.start, runs)
     with argument_called("runs", "recordings"):
         noise_begins = cutoff_frequency(positions(runs), step)
+    slowest = max([step, *(run.time_step for part in fitter.samples for run in part)])
+    noise_begins = min(noise_begins, MAX_STEP_RATE / slowest)
     finest = noise_begins if cutoff is None else max(noise_begins, cutoff)
     own = fitter.start.time_step
     every = max(1, round(own / step))
@@ -183,19 +187,22 @@ def fit_noisy(
             fitter.start = made.model
         else:
             fitter.start, _ = with_friction_velocity(start, judge, windows, samples)
+    exact, finer = shown, None
+    if fitter.refine:
+        exact, _ = in_steps(0.0)
+        finer = max(1, round(own / CHOICE_STEP_S))
+    judged = functools.partial(forecast_error, runs=exact, finer=finer)
     if fitter.start is not start:
         # Scales that explain the efforts, but no motion, hide another error.
         scaled = fitted()
-        exact, finer = shown, None
-        if fitter.refine:
-            exact, _ = in_steps(0.0)
-            finer = max(1, round(own / CHOICE_STEP_S))
-        errors = [_forecast_error(one.model, exact, finer) for one in (found, scaled)]
-        if errors[1] - errors[0] < np.log(WORSE_RATIO if asked else BETTER_RATIO):
+        worse = judged(scaled.model) - judged(found.model)
+        if worse < np.log(WORSE_RATIO if asked else BETTER_RATIO):
             found = scaled
         else:
             fitter.start, asked = start, ()
-        fitter.kept = found
+    if fitter.by_default and not fitter.passive and "motion" in found.parts:
+        found = without_offsets(fitter, found, judged)
+    fitter.kept = found
     return dataclasses.replace(
         found,
         velocities=(*asked, *wanted),
@@ -335,7 +342,7 @@ def _fit_efforts_first(
     by_both = fitter.fit(parts, data, begin=by_motion.model, weigh=False)
     if error == "both":
         return by_both
-    both, efforts = (_forecast_error(f.model, shown) for f in (by_both, by_effort))
+    both, efforts = (forecast_error(f.model, shown) for f in (by_both, by_effort))
     return by_both if both - efforts < np.log(BETTER_RATIO) else by_effort
 
 
@@ -358,7 +365,7 @@ def _best_cutoff(
         error = fitter.effort_error(data, staggered=fitter.staggered, every=every)
         parts = {"effort": error}
         found = fitter.fit_once(parts, {"effort": data}, fitter.start)
-        scores.append((_forecast_error(found.model, shown), cutoff))
+        scores.append((forecast_error(found.model, shown), cutoff))
         if scores[-1] != min(scores):
             fitter.kept = before
     return min(scores)[1]
@@ -367,23 +374,3 @@ def _best_cutoff(
 def _sparsely(runs: Sequence[Trajectory]) -> int:
     """Return the step from one instant to the next that is enough for a choice."""
     return max(1, sum(run.steps for run in runs) // MAX_CHOICE_SAMPLES)
-
-
-def _forecast_error(
-    model: ParametricTwin, runs: Sequence[Trajectory], finer: int | None = None
-) -> float:
-    """Return the mean logarithm of the positions' forecast errors.
-
-    With `finer`, of steps that are so many times shorter, and extrapolated.
-    """
-    step = runs[0].time_step
-    if finer is not None:
-        model = with_time_step(model, model.time_step / finer)
-    after = min(FORECAST_S, 0.5 * step * min(run.steps for run in runs))
-    lead, extrapolate = lead_steps(model, step), finer is not None
-    made = forecasts(
-        {"model": model}, runs, (after,), lead=lead, extrapolate=extrapolate
-    )
-    errors = made.rmse["model"][-1, : model.joints]
-    score = float(np.mean(np.log(np.maximum(errors, 1e-300))))
-    return score if np.isfinite(score) else np.inf

@@ -47,7 +47,7 @@ from roboopt.sysid._recordings import (
 )
 from roboopt.sysid._refinement import finer_step, in_steps, with_time_step
 from roboopt.sysid._result import BOTH, FITTED, TESTED, IdentifyResult, Source
-from roboopt.sysid._robot import FREE, KnownRobot, known_scene
+from roboopt.sysid._robot import FREE, KnownRobot, default_free, known_scene
 from roboopt.sysid._sizes import judged_by_size, sizes
 from roboopt.urdf.drive import AnyDrive, as_drive
 from roboopt.view import scene_or_none
@@ -101,8 +101,10 @@ def identify(
             or recordings for judging alone. If None, every third of three or more
             recordings, else a quarter of each; 0 holds out nothing.
         free: names or patterns of the parameters to fit, as in `ParametricTwin`; if
-            None, the bodies' masses, centers and shapes, the joints' damping and
-            friction, and the offsets of efforts that were measured with noise.
+            None, the bodies' masses, centers and shapes and the joints' damping and
+            friction; of noisy recordings also offsets of the efforts and the inertia
+            of the rotors, `armature`, of joints with motors. Where more than noise is
+            left, the offsets stay only if forecasts are better with them.
         ties: groups of parameters that share one value, as in `ParametricTwin`.
         error: the error to minimize: "effort", through inverse dynamics; "motion",
             through the twin, one step ahead for clean recordings and over `horizon` for
@@ -203,11 +205,11 @@ def identify(
             f"`error` must be auto or motion with a `drive`, got {error!r}: a command "
             "is no effort."
         )
-    # The names are checked before the recordings are read, which tell the step.
-    # Where nothing drives a robot, the efforts of all joints are known: they are 0.
+    # Names are checked before recordings are read, which tell the step. Where nothing
+    # drives a robot, the efforts of all joints are known: they are 0.
     motors = None if unpowered else driven
     whole = _twin(known, motors, time_step, (), interface, drive)
-    ParametricTwin(whole, (*FREE, "effort_offset") if free is None else free, ties=ties)
+    ParametricTwin(whole, free or default_free(whole, noisy=True), ties=ties)
     load = partial(load_all, commanded=commanded, time_step=resample)
     read = load(recordings, *arguments)
     if held_out is None or isinstance(held_out, int | float):
@@ -227,35 +229,32 @@ def identify(
             "`recordings` must hold motion, but the robot rests in those of the fit."
         )
     twin = _twin(known, motors, time_step, read, interface, drive)
-    step = float(np.median([x.time_step for x in (*parts.training, *parts.held_out)]))
     samples = parts.training, parts.held_out
+    step = min(run.time_step for part in samples for run in part)
     runs, tests = (evenly(part, step) for part in samples)
     if cutoff is not None and cutoff >= 0.5 / step:
         raise RobooptError(
             f"`cutoff` must be below half the sampling rate, {0.5 / step:.4g} Hz, got "
             f"{cutoff}."
         )
-    if free is None:
-        plain = commanded or unpowered or are_clean(runs, twin)
-        free = FREE if plain else (*FREE, "effort_offset")
-    start = ParametricTwin(twin, free, ties=ties)
+    plain = commanded or unpowered or are_clean(runs, twin)
+    chosen = default_free(twin, noisy=not plain) if free is None else free
+    start = ParametricTwin(twin, chosen, ties=ties)
     if horizon is None:
         horizon = HORIZONS_S[twin.interface in ("position", "velocity")]
     findings = check_runs(read, known, commanded, unpowered, start)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
-    swings = not any(np.any(run.actions) for run in (*runs, *tests))
-    settings: dict[str, Any] = {"spans": sizes(start, runs), "swings": swings}
+    settings: dict[str, Any] = {"spans": sizes(start, runs), "samples": samples}
+    settings["swings"] = not any(np.any(run.actions) for run in (*runs, *tests))
     settings["step_is_free"] = time_step is None and known.twin is None
-    settings["told"] = OneLog(log)
-    settings["samples"] = samples
+    settings |= {"told": OneLog(log), "by_default": free is None}
     fitter = Fitter(start, prior, steps, progress, checkpoint, **settings)
     say("fitting", progress)
     with shielded(), last_said("the residuals do not depend"):
         found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
         for _ in range(MAX_REFINEMENTS if fitter.refine else 0):
-            # A clean recording is fitted from sample to sample.
-            if interrupted or found.cutoff is None:
+            if interrupted or found.cutoff is None:  # from sample to sample
                 break
             step = finer_step(found)
             if step >= found.model.time_step:
@@ -316,7 +315,8 @@ def identify(
                 found.cutoff,
                 found.velocities,
             )
-            efforts = dataclasses.replace(efforts, excess=found.excess)
+            left = {"excess": found.excess, "without_offsets": found.without_offsets}
+            efforts = dataclasses.replace(efforts, **left)
             base = efforts.base
         report, explained = found.identifiability(), fitter.explained(found.model)
         report = judged_by_size(no_narrower(report, base), found.judged, runs)

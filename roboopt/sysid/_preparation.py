@@ -2,14 +2,16 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from roboopt._core import AnyArray
 from roboopt.data import Trajectory, low_pass, resample, sample_times, smooth
-from roboopt.dynamics import Twin
+from roboopt.dynamics import ParametricTwin, Twin
 from roboopt.sysid._recordings import moves_by_next_velocity
 
+MEMORY_S = 0.2  # of actions that a lag or a delay is judged on
 ROUNDING = 1e-6  # relative
 RESPONSE_PERIODS = 2.5  # of the cutoff, after which a filter has responded
 MAX_MARGIN_SHARE = 0.45  # of the sampling rate
@@ -35,13 +37,21 @@ def evenly(
 
 def _resampled(run: Trajectory, step: float, held: bool) -> Trajectory:
     made = resample(run, step)
-    if held or run.times is None:
+    if held:
         return made
-    times = sample_times(run)
-    grid = times[0] + step * np.arange(made.steps)
-    columns = np.asarray(run.actions).T
-    actions = np.stack([np.interp(grid, times[:-1], c) for c in columns], 1)
+    times, efforts = sample_times(run)[:-1], np.asarray(run.actions)
+    grid = np.minimum(times[0] + step * np.arange(made.steps), times[-1])
+    if run.times is None:
+        actions = _spline(times, efforts)(grid)
+    else:  # A spline swings between uneven samples with noise.
+        actions = np.stack([np.interp(grid, times, column) for column in efforts.T], 1)
     return dataclasses.replace(made, actions=actions)
+
+
+def _spline(times: np.ndarray, samples: AnyArray) -> Any:
+    from scipy.interpolate import CubicSpline  # Slow to import.
+
+    return CubicSpline(times, np.asarray(samples))
 
 
 def steps_as_simulated(run: Trajectory, twin: Twin) -> bool:
@@ -95,8 +105,6 @@ def interpolated(runs: Sequence[Trajectory], cutoff: float) -> list[Trajectory]:
     at f accelerations by (π f h)²/3. Between the samples, efforts at which are those of
     their instants, cubic splines interpolate.
     """
-    from scipy.interpolate import CubicSpline  # Slow to import.
-
     result = []
     for run in runs:
         count = int(np.ceil(DENSE_PER_PERIOD * cutoff * run.time_step))
@@ -104,8 +112,9 @@ def interpolated(runs: Sequence[Trajectory], cutoff: float) -> list[Trajectory]:
             last = run.steps - 1
             grid = np.arange(count * last + 1) / count
             observations = np.asarray(run.observations)[: last + 1]
-            efforts = CubicSpline(np.arange(last + 1), np.asarray(run.actions))(grid)
-            observations = CubicSpline(np.arange(last + 1), observations)(grid)
+            samples = np.arange(last + 1)
+            efforts = _spline(samples, run.actions)(grid)
+            observations = _spline(samples, observations)(grid)
             run = Trajectory(observations, efforts[:-1], run.time_step / count)
         result.append(run)
     return result
@@ -216,3 +225,9 @@ def common_length(runs: Sequence[Trajectory], lead: int = 0) -> int:
 
     lengths = [shortest // parts for parts in range(1, 11) if shortest // parts >= 10]
     return min(lengths or [shortest], key=lambda n: (repeated(n), -n))
+
+
+def lead_steps(model: ParametricTwin, time_step: float) -> int:
+    """Return the steps before a prediction that feed a lag or a delay."""
+    remembers = any(name.startswith(("lag", "delay")) for name in model.names)
+    return int(np.ceil(MEMORY_S / time_step)) if remembers else 0

@@ -204,7 +204,7 @@ def moves_by_next_velocity(run: Trajectory, joints: int, tolerance: float) -> bo
 def simulated_step(
     recordings: Sequence[Recording], joints: int, *, has_drive: bool = False
 ) -> float:
-    """Return the step of the twin [s]: the recorded one, or a fraction or multiple.
+    """Return the step of the twin [s]: the shortest recorded, its fraction or multiple.
 
     A real robot is simulated in steps of at most 1/240 s, and of at least 1/500 s where
     samples are closer; one with a drive in steps of about 1/1000 s. Recordings without
@@ -215,7 +215,7 @@ def simulated_step(
     """
     if not recordings:
         return MAX_SIMULATED_STEP_S
-    step = float(np.median([one.run.time_step for one in recordings]))
+    step = min(one.run.time_step for one in recordings)
     runs = [one.run for one in recordings]
     noise = [noise_share(np.asarray(run.observations)[:, :joints]) for run in runs]
     simulated = all(moves_by_next_velocity(run, joints, PRINTED) for run in runs)

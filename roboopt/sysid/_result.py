@@ -27,7 +27,6 @@ from roboopt.report import Section, Summary, VerbResult, write_history
 from roboopt.sysid._base_parameters import BaseParameter
 from roboopt.sysid._checks import grouped
 from roboopt.sysid._effort_errors import EffortErrors
-from roboopt.sysid._fitter import lead_steps
 from roboopt.sysid._forecast import FORECAST_TIMES_S, Forecasts, forecasts
 from roboopt.sysid._free_swing import free_swing_sentences
 from roboopt.sysid._parameters import (
@@ -38,6 +37,7 @@ from roboopt.sysid._parameters import (
     parameter_table,
     write_parameters,
 )
+from roboopt.sysid._preparation import lead_steps
 from roboopt.sysid._simulation import MAX_RECORDINGS, Simulations, simulations
 from roboopt.sysid._simulation_tables import (
     simulation_sentence,

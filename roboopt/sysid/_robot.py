@@ -19,6 +19,16 @@ FREE = ("mass", "center_of_mass", "extent", "shear", "damping", "friction")
 SHAPES = ("center_of_mass", "extent", "shear", "*")
 
 
+def default_free(twin: Twin, *, noisy: bool) -> tuple[str, ...]:
+    """Return what is fitted by default: from noisy recordings, what real robots have.
+
+    Their efforts are measured with offsets, and gears multiply the rotors' inertia.
+    """
+    names = twin.robot.joint_names
+    rotors = tuple(f"armature[{names[joint]}]" for joint in twin.actuated)
+    return (*FREE, "effort_offset", *rotors) if noisy else FREE
+
+
 @dataclass(frozen=True)
 class KnownRobot:
     """A robot as it is known before identification."""

@@ -179,8 +179,8 @@ def _filtered(
     added = first.rms(numbers) ** 2 - left**2
     share = min(independent_rate(plain.cutoff) * step, 0.999)  # of all frequencies
     passed = plain.noise**2 * share / (1 - share)
-    if any(run.times is not None for run in sampled):
-        # Even steps between uneven samples no longer tell the noise.
+    if any(run.times is not None or run.time_step != step for run in sampled):
+        # Interpolated samples no longer tell the noise.
         efforts = [
             noise_density(run.actions, sample_times(run)[:-1]) for run in sampled
         ]

@@ -183,6 +183,11 @@ def effort_sentences(made: EffortErrors, joints: Sequence[str]) -> list[str]:
             "times as much: what the model lacks moves the estimates, and their "
             "intervals do not count it."
         )
+    if made.without_offsets:
+        said.append(
+            "Offsets of the efforts are left out: the robot forecasts the recordings "
+            "no better with them."
+        )
     return said
 
 
