@@ -120,6 +120,10 @@ def test_flags_and_counts_tell_the_episodes(tmp_path, told):
             {"episode_starts": STARTS, "episode_returns": np.zeros(4)},
             "3 episodes and 4 `episode_returns`",
         ),
+        ({"dones": LAST, "observations": OBSERVATIONS + 1}, "`observations` and `obs`"),
+        ({"dones": LAST, "actions": ACTIONS + 1}, "`actions` and `acts` .* differ"),
+        ({"dones": LAST, "fps": 20}, "`time_step` says 0.1 s and `fps` 0.05 s"),
+        ({"times": np.arange(ROWS) * 0.02}, "`time_step` says 0.1 s and `times` 0.02"),
     ],
 )
 def test_arrays_that_contradict_are_refused(tmp_path, told, match):

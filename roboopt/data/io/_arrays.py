@@ -27,32 +27,21 @@ from roboopt.data._trajectory import (
 from roboopt.data._windows import sample_times, single_recordings
 from roboopt.data.io._boundaries import (
     BOUNDARIES,
-    TERMINALS,
     batch_lengths,
     check_next,
     episode_rows,
     tells_ends,
 )
 from roboopt.data.io._columns import Columns
+from roboopt.data.io._customary_names import (
+    NAMES,
+    NEXT,
+    REQUIRED,
+    check_vectors,
+    renamed,
+)
 from roboopt.data.io._padding import unpadded_lengths
 from roboopt.data.io._times import even_step
-
-REQUIRED = ("lengths", "time_step", "observations", "actions")
-NAMES = (*REQUIRED, "times", *PER_STEP[1:], *PER_EPISODE)
-NEXT = "next_observations"
-OTHER_NAMES = {
-    **dict.fromkeys(("obs", "observation", "states", "state"), "observations"),
-    "observation.state": "observations",
-    **dict.fromkeys(("acts", "action", "act", "controls"), "actions"),
-    **dict.fromkeys(("reward", "rews", "next.reward"), "rewards"),
-    **dict.fromkeys(("dt", "timestep"), "time_step"),
-    **dict.fromkeys(("next_obs", "next_observation", "next_states"), NEXT),
-    **dict.fromkeys(("timestamps", "timestamp"), "times"),
-}
-"""Common other names, which are read where the array has no other."""
-
-RATES = ("fps", "fs", "rate", "hz", "frequency", "sampling_rate", "control_freq")
-"""Names of the samples a second, where an array or number tells no time step."""
 
 Arrays = Mapping[str, Any]
 
@@ -92,9 +81,10 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
         where: the file, and the place in it, for errors.
         options: the arguments of the reading.
     """
-    arrays = _renamed(arrays)
-    if not {"observations", "actions"} <= set(arrays):
-        raise RobooptError(_missing(arrays, where))
+    timed = options.time_step is not None
+    arrays, notes = renamed(arrays, where, timed=timed)
+    for note in notes:
+        options.note(note)
     rows = len(np.atleast_1d(arrays["actions"]))
     equal = len(np.atleast_1d(arrays["observations"])) == rows
     told = np.ndim(arrays["actions"]) < 3 and tells_ends(arrays)
@@ -111,6 +101,7 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
     for name in ("observations", "actions", NEXT):
         if name in fields and fields[name].ndim == 1:
             fields[name] = fields[name][:, None]
+    check_vectors(fields, where)
     same = fields["observations"].shape[:-1] == fields["actions"].shape[:-1]
     if told and not equal and "lengths" not in fields:
         slices, ended = episode_rows(arrays, rows, where)
@@ -247,32 +238,6 @@ def _trajectories(
     return single_recordings(_trajectory({**known, "time_step": step}, where))
 
 
-def _renamed(arrays: Arrays) -> dict[str, Any]:
-    """Return the arrays by the names of this module, where one name alone stands."""
-    named = dict(arrays)
-    for name in set(OTHER_NAMES.values()) - set(arrays):
-        found = [other for other in arrays if OTHER_NAMES.get(other) == name]
-        if len(found) == 1:
-            named[name] = named.pop(found[0])
-    if not {"time_step", "times"} & set(named) and (step := told_step(arrays)):
-        named["time_step"] = step
-    ends = [name for name in TERMINALS if name in named and not np.ndim(named[name])]
-    if len(ends) == 1:  # of the only episode
-        named["terminated"] = named.pop(ends[0])
-    return named
-
-
-def told_step(arrays: Arrays) -> float | None:
-    """Return the time step [s] that a number tells, as a step or a rate, or None."""
-    names = [n for n in arrays if "time_step" in (n, OTHER_NAMES.get(n))]
-    for name in [*names, *(n for n in RATES if n in arrays)]:
-        value = np.asarray(arrays[name])
-        if value.size == 1 and value.dtype.kind in "fiu" and value.reshape(-1)[0] > 0:
-            number = float(value.reshape(-1)[0])
-            return 1 / number if name in RATES else number
-    return None
-
-
 def check_lengths(arrays: Arrays, where: str) -> None:
     """Raise a `RobooptError` unless `lengths` fits the other arrays."""
     lengths = arrays["lengths"]
@@ -382,16 +347,3 @@ def _trajectory(fields: Mapping[str, Any], where: str) -> Trajectory:
     arrays = {n: np.asarray(v) for n, v in fields.items() if n != "time_step"}
     with located(where):
         return Trajectory(time_step=np.asarray(fields["time_step"]).item(), **arrays)
-
-
-def _missing(arrays: Arrays, where: str) -> str:
-    lacks = [name for name in ("observations", "actions") if name not in arrays]
-    known = [name for name in arrays if name in OTHER_NAMES]
-    hints = [f"`{name}` to `{OTHER_NAMES[name]}`" for name in known]
-    return (
-        "`path` must hold arrays named `observations`, `actions`, `time_step` [s] and, "
-        "for several episodes, `lengths`, the number of actions of each, or flags such "
-        f"as `dones`; {where} lacks {', '.join(lacks)} and holds "
-        f"{', '.join(sorted(arrays)) or 'nothing'}."
-        + (f" Rename {', '.join(hints)}." if hints else "")
-    )

@@ -18,15 +18,9 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._files import atomic_write, optional_package, read_as
 from roboopt.data._trajectory import PER_EPISODE, PER_STEP
-from roboopt.data.io._arrays import (
-    NAMES,
-    NEXT,
-    OTHER_NAMES,
-    RATES,
-    Arrays,
-    ReadOptions,
-)
+from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._boundaries import BOUNDARIES
+from roboopt.data.io._customary_names import NAMES, NEXT, OTHER_NAMES, RATES
 from roboopt.data.io._hdf5_guard import Guard
 from roboopt.data.io._join_observations import join_observations
 from roboopt.data.io._named_arrays import read_arrays
@@ -110,7 +104,11 @@ def _flat(
     names = {OTHER_NAMES.get(name, name): name for name in arrays}
     if {"observations", "actions"} <= names.keys():
         used = {*NAMES, NEXT, *BOUNDARIES, *RATES}
-        arrays = {n: arrays[n][()] for k, n in names.items() if {k, n} & used}
+        read = {n: arrays[n][()] for k, n in names.items() if {k, n} & used}
+        if unread := [n for n in arrays if n not in read and arrays[n].shape]:
+            rule = "neither observations nor actions"
+            options.note(f"{where}: {', '.join(unread)} left out: {rule}.")
+        arrays = read
     else:
         # The motion of joints may lie in groups.
         arrays = {n: item[()] for n, item in arrays.items() if item.ndim < 3}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from roboopt.data._files import optional_package
-from roboopt.data.io._arrays import OTHER_NAMES
+from roboopt.data.io._customary_names import OTHER_NAMES
 from roboopt.data.io._hdf5_guard import Guard
 
 CLASS, OBJECT, EMPTY = "MATLAB_class", "MATLAB_object_decode", "MATLAB_empty"

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data.io._arrays import OTHER_NAMES, Arrays, ReadOptions, told_step
+from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._boundaries import INDICES
 from roboopt.data.io._columns import ALIASES, holds_motion, is_time
+from roboopt.data.io._customary_names import OTHER_NAMES, told_step
 from roboopt.data.io._join_observations import join_observations
 from roboopt.data.io._joint_names import other_names, recorded_names
 from roboopt.data.io._read_table import read_table
@@ -24,6 +25,7 @@ AS_NUMBERS = (
 )
 """What to do with objects."""
 MAX_DEVIATION = 0.2  # of velocities from the rates of positions
+REPLAY_GROUPS = {"data", "meta"}  # of a replay buffer of diffusion policy
 JOINT_NAMES = {"jointnames", "jointname", "joints", "names", "name"}
 
 
@@ -58,6 +60,10 @@ def read_arrays(
         for whole, value in arrays.items()
         for name, array in _fields(whole, np.asarray(value))
     }
+    if {name.partition(".")[0] for name in arrays} == REPLAY_GROUPS:
+        arrays = {name.partition(".")[2]: value for name, value in arrays.items()}
+    arrays = _with_observations(arrays, where, options)
+    episodes = are_episodes(arrays)
     texts = {n: v for n, v in arrays.items() if v.dtype.kind in "SUO"}
     unread = [name for name in left_out if options.joints and _names_joints(name)]
     if unread and not episodes and options.columns is None:

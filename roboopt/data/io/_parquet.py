@@ -14,8 +14,9 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
 from roboopt.data._files import expansion_limit, optional_package, read_as
-from roboopt.data.io._arrays import NEXT, Arrays, ReadOptions
+from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._boundaries import BOUNDARIES
+from roboopt.data.io._customary_names import NEXT
 from roboopt.data.io._frame import table_of_vectors
 from roboopt.data.io._join_observations import join_observations
 from roboopt.data.io._named_arrays import are_episodes, read_arrays
@@ -103,7 +104,7 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
                 f"`path` must be of its size, but {path} claims to expand to "
                 f"{size / 2**30:.3g} GiB."
             )
-        table = parquet.read_table(path)
+        table = parquet.read_table(path, page_checksum_verification=True)
     arrays: dict[str, Any] = {}
     left_out = []
     for name in table.column_names:

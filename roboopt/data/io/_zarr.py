@@ -20,11 +20,8 @@ from roboopt.data._files import (
     optional_package,
     read_as,
 )
-from roboopt.data.io._arrays import (
-    OTHER_NAMES,
-    Arrays,
-    ReadOptions,
-)
+from roboopt.data.io._arrays import Arrays, ReadOptions
+from roboopt.data.io._customary_names import OTHER_NAMES
 from roboopt.data.io._join_observations import join_observations
 
 CODECS = {
@@ -107,10 +104,15 @@ def _arrays(path: Path, options: ReadOptions) -> dict[str, Any]:
         )
     arrays["actions"] = read.pop(names["actions"])
     keys = options.observation_keys
-    if keys is None and "observations" in names:
-        keys = [names["observations"]]
     if "times" in names and names["times"] not in (keys or ()):
         arrays["times"] = read.pop(names["times"])
+    if keys is None and "observations" in names:
+        keys = [names["observations"]]
+        if rest := sorted({*members} - {*keys, names["actions"], names.get("times")}):
+            options.note(
+                f"{path.name}: {', '.join(rest)} left out: the observations are "
+                f"`{keys[0]}` alone, and `observation_keys` joins several."
+            )
     arrays["observations"] = join_observations(
         {n: members[n] for n in members if n in read or members[n].ndim > 2},
         keys,
