@@ -5,6 +5,7 @@ calls `initial_carry` at the beginning of an episode and `act` at each step, and
 serves all kinds.
 """
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -44,8 +45,15 @@ class TimeVaryingPolicy(eqx.Module):
 class StatefulPolicy(eqx.Module):
     """A policy with a memory, in the form of a step of `jax.lax.scan`.
 
-    The carry is a pytree of arrays, of the same shapes and dtypes at every step.
+    The carry is a pytree of arrays, of the same shapes and dtypes at every step. A call
+    with the observation alone is a `RobooptError` that names `initial_carry` and `act`.
     """
+
+    def __init_subclass__(cls, **settings: Any):
+        """Let the steps of a subclass name what they need."""
+        super().__init_subclass__(**settings)
+        if "__call__" in cls.__dict__:
+            cls.__call__ = _with_carry(cls.__dict__["__call__"])
 
     @abstractmethod
     def init(self, key: PRNGKeyArray | None) -> Any:
@@ -63,6 +71,24 @@ class StatefulPolicy(eqx.Module):
         self, carry: Any, observation: Observation, time: Time
     ) -> tuple[Any, Action]:
         """Return the next carry, and the action on `observation` at `time` [s]."""
+
+
+def _with_carry(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the step of a policy, which says how it is called without a carry."""
+
+    @functools.wraps(step)
+    def called(self: Any, *arguments: Any, **named: Any) -> Any:
+        if len(arguments) + len(named) == 1:
+            raise RobooptError(
+                f"`policy` has a memory ({type(self).__name__}) and needs its carry: "
+                "begin an episode by `carry = ro.policies.initial_carry(policy)`, and "
+                "take a step by `carry, action = ro.policies.act(policy, carry, "
+                "observation, time)`, the time in [s]. What `roboopt export` writes "
+                "keeps its memory by itself."
+            )
+        return step(self, *arguments, **named)
+
+    return called
 
 
 def initial_carry(policy: Any, key: PRNGKeyArray | None = None) -> Any:

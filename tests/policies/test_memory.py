@@ -269,3 +269,17 @@ def test_bad_settings_are_refused(make, match):
 def test_what_cannot_act_is_refused(actor, key, match):
     with pytest.raises(ValueError, match=match):
         acted(actor, SEEN, key)
+
+
+def test_a_step_without_a_carry_says_how_a_policy_with_a_memory_acts():
+    model = ro.policies.LinearFeedback(jnp.array([[1.0, 2.0, 0.5]]))
+    policy = ro.policies.PastActions(model, [0.0])
+    seen, time = jnp.array([1.0, 1.0]), jnp.asarray(0.0)
+    for one in (policy, ro.policies.Clipped(policy, -9.0, 9.0)):
+        with pytest.raises(ro.RobooptError, match="initial_carry.*act"):
+            one(seen)
+        carry = ro.policies.initial_carry(one)
+        carry, action = ro.policies.act(one, carry, seen, time)
+        _, after = ro.policies.act(one, carry, seen, time)
+        # −(1 + 2), and then −(1 + 2 − 3 / 2).
+        assert [float(action[0]), float(after[0])] == [-3.0, -1.5]
