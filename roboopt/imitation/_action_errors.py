@@ -72,6 +72,6 @@ def as_error(loss: Any, axes: int | None) -> Any:
 def progress_words(status: Any, steps: int, axes: int | None, validation: Any) -> str:
     """Return how far a training is, with its error on batches or its loss."""
     own, best = as_error(np.array([status.loss, status.best_loss]), axes)
-    name, kept = "error" if axes else "loss", "best"
-    kept += "" if validation is None else " in validation"
-    return f"step {status.step} of {steps}: {name} {own:.4g}, {kept} {best:.4g}"
+    name, unit = ("error", " standard deviations") if axes else ("loss", "")
+    kept = "best" if validation is None else "best in validation"
+    return f"step {status.step} of {steps}: {name} {own:.4g}{unit}, {kept} {best:.4g}"

@@ -1,9 +1,11 @@
 """What a clone must beat: predictions of an action that learn next to nothing.
 
 - constant, the mean action, or of discrete actions the most frequent choices;
-- persistence, the action before, which a policy that does not see it cannot return;
-- linear, the least squares of the actions on the observation;
-- nearest neighbor, the action at the nearest of the demonstrated observations.
+- persistence, the action before, which a policy that does not see it cannot return:
+  â_t = a_{t−1}, and in the first step the mean of the first actions that are known;
+- linear, the least squares of the actions on the observation and 1;
+- nearest neighbor, the action at the nearest of the demonstrated observations, each
+  axis in units of its standard deviation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt.data import Demonstrations, Normalizer, Trajectory
+from roboopt.imitation._action_bounds import ActionBounds
 from roboopt.imitation._action_errors import Errors
 from roboopt.policies import LinearPolicy
 
@@ -44,6 +47,7 @@ def baseline_errors(
     first: Any,
     spread: np.ndarray,
     limits: Mapping[str, Any],
+    bounds: ActionBounds | None = None,
 ) -> dict[str, Errors]:
     """Return the errors of each baseline by its name.
 
@@ -53,6 +57,7 @@ def baseline_errors(
         first: what counts as the action before an episode.
         spread: the standard deviation of each axis of an action.
         limits: the actuators' `low` and `high`, at which actions are clipped.
+        bounds: the range that the least squares keeps, as the clone does.
     """
     samples = Demonstrations.from_trajectories(known, **limits)
     if not np.asarray(samples.observations).shape[1]:
@@ -70,6 +75,8 @@ def baseline_errors(
         "linear": np.split(linear(samples, joined), ends),
         "nearest neighbor": np.split(_nearest(samples, joined), ends),
     }
+    if bounds is not None:
+        found["linear"] = [bounds.keep(x) for x in found["linear"]]
     if not discrete:
         found = {
             name: [within(x, e, limits) for x, e in zip(made, asked, strict=True)]

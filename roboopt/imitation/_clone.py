@@ -20,7 +20,6 @@ from roboopt._keywords import known_keywords
 from roboopt._programs import make_room
 from roboopt._progress import say
 from roboopt.data import Trajectory
-from roboopt.imitation._baselines import baseline_errors
 from roboopt.imitation._clone_result import CloneResult
 from roboopt.imitation._clone_training import BATCH_SIZE, Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
@@ -158,7 +157,10 @@ def clone(
         keep: called with the clone before it is judged, such as to save it.
 
     Returns:
-        The clone with its evaluation, also after Ctrl-C: the best policy so far.
+        The clone with its evaluation, also after Ctrl-C: the best policy so far. Where
+        no `env` limits an action, its `policy` keeps the demonstrated range and as much
+        again on each side, unless it is "stable" or your own; `policy.policy` is the
+        policy without these limits.
 
     Raises:
         RobooptError: if an argument breaks its rule, or demonstrations, policy and
@@ -323,13 +325,12 @@ def _judged(
     every = -(-len(data.training) // MAX_TRAINING_EPISODES)
     learned = training.errors(model, seen.training[::every])
     # The baselines see no past actions.
-    baselines = baseline_errors(
-        data.known, data.held_out, data.first_action, training.spread, training.limits
-    )
+    baselines = training.baselines(data, data.known, data.held_out)
     return replace(
         made,
         mismatch=training.mismatch(made.training),
         errors={"clone": errors.total} | {k: x.total for k, x in baselines.items()},
+        held_out=tuple(data.held_out),
         error_by_action=errors.by_action,
         error_over_time=errors.over_time,
         baseline_over_time={k: x.over_time for k, x in baselines.items()},

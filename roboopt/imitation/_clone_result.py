@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._progress import counted
-from roboopt.data import save, save_episodes
+from roboopt.data import Trajectory, save, save_episodes
 from roboopt.diagnose import DescentPath, Explanation, Finding, gradient_section
 from roboopt.imitation._clone_sentences import sentences
 from roboopt.imitation._clone_training import NO_BETTER
@@ -76,6 +76,8 @@ class CloneResult(VerbResult):
     "linear" and "nearest neighbor": the root mean square over samples and over the axes
     that change, in units of their standard deviations; of discrete actions the share of
     other choices. A squared loss over `loss_axes` n is L = n error² / 2."""
+    held_out: tuple[Trajectory, ...] = ()
+    """The held-out episodes: those of `errors`."""
     error_by_action: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """(act,): root mean square on held-out demonstrations, in the actions' units; of
     discrete actions the share of samples with another choice."""
@@ -217,7 +219,11 @@ class CloneResult(VerbResult):
             f"{result.compile_seconds:.1f} s."
         )
         kept = "the best network" if self.linear_kept else "the policy kept"
-        what = "loss" if self.loss_axes is None else "error, as in the table,"
+        what = "loss"
+        if self.loss_axes is not None:
+            what = (
+                "error, in units of the actions' standard deviations as in the table,"
+            )
         caption = (
             f"The {what} of the batches, and on validation demonstrations, which the "
             f"network judged has not seen; the dot is {kept}."

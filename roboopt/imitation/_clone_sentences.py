@@ -104,7 +104,9 @@ def _selection(made: Any) -> list[str]:
     if best is None or known is None:
         return []
     last = known[np.isfinite(known)][-1]
-    what = "a loss" if made.loss_axes is None else "an error"
+    what, unit = "an error", " in the unit of the table"
+    if made.loss_axes is None:
+        what, unit = "a loss", ""
     shown = lambda loss: number(as_error(loss, made.loss_axes))  # noqa: E731
     if made.linear_kept and _repeats(made):
         return [
@@ -122,12 +124,12 @@ def _selection(made: Any) -> list[str]:
         memory = f" It{memory}."
     said = (
         f"The policy is that of step {best} of {made.training.steps}, the best on "
-        f"demonstrations that select it, with {what} of {shown(known[best])}"
+        f"demonstrations that select it, with {what} of {shown(known[best])}{unit}"
     )
     if best == 0 and made.training.steps:
         return [
             f"The policy is the one that the training began with, with {what} of "
-            f"{shown(known[0])} on demonstrations that select it: none of "
+            f"{shown(known[0])}{unit} on demonstrations that select it: none of "
             f"{counted(made.training.steps, 'step')} was better there.{memory}"
         ]
     if last - known[best] < OVERFITTING_RISE * abs(known[best]):

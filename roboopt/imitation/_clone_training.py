@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError
 from roboopt._programs import called
-from roboopt._progress import counted, progress_line
+from roboopt._progress import progress_line
 from roboopt.data import Demonstrations, Trajectory
 from roboopt.diagnose import Explanation, explain
+from roboopt.imitation._action_bounds import ActionBounds, action_bounds
 from roboopt.imitation._action_errors import Errors, counted_axes, progress_words
-from roboopt.imitation._baselines import within
+from roboopt.imitation._baselines import baseline_errors, within
 from roboopt.imitation._dagger import DAgger
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._dropout import Dropout, Masked
@@ -30,6 +31,11 @@ from roboopt.imitation._policy_kinds import (
     with_memory,
 )
 from roboopt.imitation._selection import Selection, last_of
+from roboopt.imitation._training_in_words import (
+    counts_in_words,
+    inputs_in_words,
+    limits_in_words,
+)
 from roboopt.losses import L2, FlowMatching, flow_batches
 from roboopt.objectives import ActionMismatch
 from roboopt.optimize import Log, Result, adam, minimize
@@ -64,7 +70,8 @@ class Training:
     seed: int
     description: dict[str, str]
     space: Any
-    """Of the environment's actions; None without an environment."""
+    """The actions that the clone keeps to: `ActionBounds`, or the environment's space;
+    None for any."""
     past: tuple[int, Any]
     """How many of its last actions the policy sees, and the one before an episode."""
     selection: Selection | None
@@ -136,13 +143,18 @@ class Training:
         batch_size = min(batch_size, len(samples))
         description = {
             "policy": words,
-            "input": _input(history, data.past_actions),
+            "input": inputs_in_words(history, data.past_actions),
             "loss": type(objective.loss).__name__,
-            "samples": _counts(source or samples, parts, selection, data.whole)
+            "samples": counts_in_words(source or samples, parts, selection, data.whole)
             + f", {len(held_out)} held out {data.split}",
         }
         if chunk is not None:
             description["chunk"] = f"{chunk} actions predicted at once"
+        space = None if env is None else env.action_space
+        # A policy of the user's, and a stable one, may need any action.
+        if not own and not discrete and kind != "stable":
+            description |= limits_in_words(space)
+            space = action_bounds(known.actions, space)
         made = cls(
             policy=policy,
             objective=objective,
@@ -155,7 +167,7 @@ class Training:
             kind=kind,
             seed=seed,
             description=description,
-            space=None if env is None else env.action_space,
+            space=space,
             past=(data.past_actions, data.first_action),
             selection=selection,
         )
@@ -227,7 +239,9 @@ class Training:
             max_steps=max_steps,
             **self.cut,
         )
-        return dataclasses.replace(self, data=source, validation=None, selection=None)
+        # The demonstrator may go beyond the range that it has demonstrated.
+        own = {"validation": None, "selection": None, "space": env.action_space}
+        return dataclasses.replace(self, data=source, **own)
 
     @property
     def discrete(self) -> bool:
@@ -244,7 +258,14 @@ class Training:
         ends = np.cumsum([e.steps for e in episodes])[:-1]
         pairs = zip(np.split(actions, ends), episodes, strict=True)
         made = [within(one, episode, self.limits) for one, episode in pairs]
+        if (bounds := self.bounds) is not None:
+            made = [bounds.keep(one) for one in made]
         return Errors.of(made, episodes, self.spread)
+
+    @property
+    def bounds(self) -> ActionBounds | None:
+        """Return the range that the clone keeps, None where it has no such range."""
+        return self.space if isinstance(self.space, ActionBounds) else None
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -261,6 +282,13 @@ class Training:
         """Return over how many axes the loss is half a sum of squares, else None."""
         squares = isinstance(self.objective.loss, L2)
         return int(counted_axes(self.spread).sum()) if squares else None
+
+    def baselines(
+        self, data: DemonstrationSet, known: Any, asked: Any
+    ) -> dict[str, Errors]:
+        """Return what the baselines err on episodes `asked`, who know the `known`."""
+        first, limits = data.first_action, self.limits
+        return baseline_errors(known, asked, first, self.spread, limits, self.bounds)
 
     def explained(self, model: Any) -> dict[str, Explanation]:
         """Explain the gradient at the start and at `model`, on samples."""
@@ -367,26 +395,3 @@ class Training:
         }
         # A linear policy that is kept has learned from validation samples since.
         return found if self.selection is None else {**found, "validation": result.loss}
-
-
-def _input(history: int, past_actions: int) -> str:
-    """Return what the policy sees, in words."""
-    seen = f"last {history} observations" if history > 1 else "last observation"
-    if past_actions:
-        seen += f" and {counted(past_actions, 'past action')}"
-    return f"the {seen}"
-
-
-def _counts(
-    data: Any, parts: Mapping[str, Any], selection: Selection | None, whole: Any
-) -> str:
-    """Return what teaches and what selects, in words."""
-    if selection is not None and selection.folded:
-        units, folds = selection.unit.max() + 1, len(selection.networks) - 1
-        said = f"{len(data)} for training, and by cross-validation for selection"
-        if len(whole) == 1:
-            return f"{said} ({folds} parts of the only episode)"
-        return f"{said} ({units} episodes in {folds} parts)"
-    return (
-        f"{len(data)} for training, {len(parts.get('validation', ()))} for validation"
-    )

@@ -14,7 +14,7 @@ from typing import Any
 
 from roboopt._interrupt import ending, exposed
 from roboopt._progress import say
-from roboopt.imitation._baselines import PERSISTENCE, baseline_errors
+from roboopt.imitation._baselines import PERSISTENCE
 from roboopt.imitation._clone_training import Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.optimize import Checkpoint, Log, OneLog, Result
@@ -76,10 +76,7 @@ def trained(
     def compared() -> tuple[Training, Result]:
         """Return the one that is kept, after another training if there is need."""
         own, selecting = error, data.known if training.folded else data.validation
-        spread, limits = training.spread, training.limits
-        copied = baseline_errors(
-            data.training, selecting, data.first_action, spread, limits
-        )[PERSISTENCE].total
+        copied = training.baselines(data, data.training, selecting)[PERSISTENCE].total
         if training.selection is None:
             own = training.errors(result.model, selecting).total
         if own < MAX_SHARE * copied:

@@ -79,6 +79,41 @@ def test_without_an_environment_nothing_says_what_the_limits_are():
         cloned("linear", None, clip=True)
 
 
+def test_a_clone_without_limits_keeps_the_demonstrated_range_and_a_margin():
+    class Free(Point):
+        action_space = gymnasium.spaces.Box(
+            np.array([-np.inf, -0.5]), np.inf, dtype=np.float64
+        )
+
+    every = np.concatenate([episode.actions for episode in expert()])
+    low, high = every.min(0), every.max(0)
+    low, high = 2 * low - high, 2 * high - low
+    far, inside = np.array([1e6, -1e6]), np.array([0.1, -0.2])
+    made = cloned("linear", None)
+    np.testing.assert_allclose(made.policy(far), [low[0], high[1]])
+    np.testing.assert_allclose(made.policy(inside), -GAINS @ inside, rtol=1e-5)
+    np.testing.assert_allclose(made.policy.policy(far), -GAINS @ far, rtol=1e-4)
+    assert "as much again on each side" in made.description["limits"]
+    # Limits of the environment go before; a stable policy, and one's own, have none.
+    made = cloned("linear", Free, clip=True)
+    np.testing.assert_allclose(made.policy(-far), [high[0], -0.5])
+    assert "limits" not in cloned("linear", clip=True).description
+    mine = ro.policies.LinearFeedback(jnp.asarray(GAINS))
+    for policy in ("stable", mine):
+        found = cloned(policy, None)
+        assert "limits" not in found.description
+        assert not isinstance(found.policy, ro.policies.Clipped)
+
+
+def test_actions_that_never_change_stay_as_they_are():
+    still = [
+        dataclasses.replace(e, actions=np.hstack([e.actions, np.full((30, 1), 7.0)]))
+        for e in expert()
+    ]
+    made = ro.clone(still, policy="mlp", steps=2, width=4, depth=1)
+    assert abs(float(made.policy(np.array([1e3, 1e3]))[2]) - 7) < 1e-5
+
+
 KINDS = {
     "linear": {"policy": "linear"},
     "relative": {"policy": "mlp", "relative": (0, 1)},

@@ -76,7 +76,7 @@ def test_episodes_that_select_teach_no_candidate():
         "held_out": [wild],
     }
     made = ro.clone(episodes[1:], width=4, depth=1, **given)
-    assert isinstance(made.policy, ro.policies.LinearPolicy)
+    assert isinstance(made.policy.policy, ro.policies.LinearPolicy)
     assert made.mismatch["validation"] > 1.5 * made.mismatch["held out"]
 
 

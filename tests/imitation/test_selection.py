@@ -1,5 +1,6 @@
 """A clone is selected on validation episodes, and judged on others beside baselines."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -44,19 +45,19 @@ def tremor(seed, count=12, length=60):
 def test_a_linear_demonstrator_gets_a_linear_clone():
     episodes = wandering(0, 8, 40, lambda o: [o[0] - 2 * o[1]], noise=1.0)
     made = ro.clone(episodes, **SMALL)
-    assert isinstance(made.policy, ro.policies.LinearPolicy)
+    assert isinstance(made.policy.policy, ro.policies.LinearPolicy)
     # The same least squares, of all samples but those held out.
     assert made.errors["clone"] == pytest.approx(made.errors["linear"], rel=1e-9)
     assert made.errors["clone"] < made.errors["nearest neighbor"]
     assert "The clone is the linear policy" in said(made)
     network = ro.clone(episodes, policy="mlp", **SMALL)
-    assert isinstance(network.policy, ro.policies.MLPPolicy)
+    assert isinstance(network.policy.policy, ro.policies.MLPPolicy)
 
 
 def test_a_curved_demonstrator_gets_a_network_that_beats_the_baselines():
     episodes = wandering(1, 12, 80, lambda o: [np.sin(o[0])], noise=0.1)
     made = ro.clone(episodes, steps=2000, width=32)
-    assert isinstance(made.policy, ro.policies.MLPPolicy)
+    assert isinstance(made.policy.policy, ro.policies.MLPPolicy)
     others = [x for name, x in made.errors.items() if name != "clone"]
     assert made.errors["clone"] < min(others)
     known = made.training.history["validation"]
@@ -162,6 +163,51 @@ def test_baselines_by_hand():
         [known], [asked], np.array([4.0]), np.array([2.0]), {"high": np.array([4.5])}
     )
     assert clipped["persistence"].by_action == pytest.approx(np.sqrt((1 + 3.5**2) / 2))
+
+
+def test_the_errors_are_those_of_the_documented_formulas(tmp_path):
+    # Everything from the demonstrations and the held-out episodes that are saved.
+    runs = tremor(3, count=9)
+    runs = [
+        dataclasses.replace(
+            e, actions=np.hstack([e.actions, e.actions**2, 0 * e.actions + 2])
+        )
+        for e in runs
+    ]
+    made = ro.clone(runs, policy="linear", **SMALL)
+    made.save(tmp_path / "run")
+    held = ro.load(tmp_path / "run").held_out
+    same = lambda a, b: np.array_equal(a.observations, b.observations)  # noqa: E731
+    known = [e for e in runs if not any(same(e, x) for x in held)]
+    assert len(held) == 3 and len(known) == 6
+
+    def joined(part):
+        return [
+            np.concatenate([np.asarray(x) for x in each])
+            for each in zip(
+                *((e.observations[:-1], e.actions) for e in part), strict=True
+            )
+        ]
+
+    (seen, acted), (asked, meant) = joined(known), joined(held)
+    first = np.mean([e.actions[0] for e in known], 0)
+    ones = lambda x: np.hstack([x, np.ones((len(x), 1))])  # noqa: E731
+    weights = np.linalg.lstsq(ones(seen), acted)[0]
+    units = seen.std(0)
+    gaps = ((asked[:, None] - seen[None]) / units) ** 2
+    low, high = acted.min(0), acted.max(0)
+    low, high = 2 * low - high, 2 * high - low
+    before = [np.vstack([first, e.actions[:-1]]) for e in held]
+    predicted = {
+        "constant": np.tile(acted.mean(0), (len(meant), 1)),
+        "persistence": np.concatenate(before),
+        "linear": np.clip(ones(asked) @ weights, low, high),
+        "nearest neighbor": acted[gaps.sum(2).argmin(1)],
+    }
+    spread = acted.std(0)[:2]  # The third axis never changes.
+    for name, actions in predicted.items():
+        error = np.sqrt(np.mean(((actions - meant)[:, :2] / spread) ** 2))
+        assert made.errors[name] == pytest.approx(error, rel=1e-6), name
 
 
 def test_baselines_of_choices():
