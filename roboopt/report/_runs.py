@@ -110,7 +110,7 @@ class RunComparison(Reported):
         elif sum(bool(run.settings) for run in self.runs) > 1:
             said.append("The runs have the same settings.")
         if versions := self.version_differences():
-            said.append(f"Versions differ of {', '.join(versions)}.")
+            said.append(f"The versions of {', '.join(versions)} differ.")
             tables.append(self._table("version of", versions))
         if bare := [run.name for run in self.runs if not run.settings]:
             said.append(

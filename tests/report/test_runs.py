@@ -166,7 +166,7 @@ def test_versions_that_differ_are_told_apart_from_settings(runs):
     assert found.differences() == {"--seed": ["0", "1"]}
     assert found.version_differences() == {"jax": ["0.6", "0.7"]}
     said = found.summary().sentences
-    assert said == ["The runs differ in --seed.", "Versions differ of jax."]
+    assert said == ["The runs differ in --seed.", "The versions of jax differ."]
     assert ["jax", "0.6", "0.7"] in found.summary().tables[-1].rows
 
 
