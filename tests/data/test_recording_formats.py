@@ -123,7 +123,7 @@ def test_a_log_of_a_universal_robot_is_read(tmp_path):
     path = written(tmp_path / "y.csv", header, [TIMES, *columns], " ")
     run, said = read(path)
     check(run)
-    assert "torque constants" in said
+    assert "torque constant" in said
 
 
 def test_a_log_of_libfranka_is_read(tmp_path):

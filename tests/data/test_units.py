@@ -81,7 +81,7 @@ def test_units_are_converted_and_told(tmp_path, quantity, name, scale, shown):
     assert run.time_step == pytest.approx(0.1 * scales["time"])
     told = f" in {shown} are converted to SI units"
     assert told in said if shown else "converted" not in said
-    assert ("torque constants" in said) == ("A" in name)
+    assert ("torque constant" in said) == ("A" in name)
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,9 @@ def _note_units(
     name, efforts = Path(table.path).name, [n for n in columns.efforts or () if n]
     if any(map(is_current, efforts)):
         options.note(
-            f"{name} holds currents as efforts: what is identified from them is "
-            "in units of the motors' torque constants."
+            f"{name} holds currents as efforts: multiply each column by its motor's "
+            "torque constant and gear ratio. Else what is printed in N·m, N or kg is "
+            "in units of that product, which must be alike for all joints."
         )
     sent = [effort for effort in efforts if is_commanded(effort)]
     if sent and (asked is None or asked.efforts is None):
