@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from roboopt._errors import (
 from roboopt._progress import counted
 from roboopt.data import Trajectory, recording_files
 from roboopt.diagnose import WRONG_UNITS, Finding, check_recordings
-from roboopt.dynamics import ParametricTwin
+from roboopt.dynamics import Multibody, ParametricTwin
 from roboopt.sysid._outlying_efforts import outlying_efforts
 from roboopt.sysid._recordings import Recording, each
 from roboopt.sysid._robot import KnownRobot
@@ -25,11 +25,26 @@ from roboopt.sysid._robot import KnownRobot
 ERRORS = ("auto", "motion", "effort", "both")
 
 
-def check_arguments(error: str, cutoff: Any, free: Any, **others: Any) -> None:
+def check_arguments(
+    error: str,
+    cutoff: Any,
+    free: Any,
+    truth: Any = None,
+    keep: Any = None,
+    options: Any = None,
+    **others: Any,
+) -> None:
     """Raise a `RobooptError` unless arguments are of the types that they must have."""
+    known = truth is None or isinstance(truth, Multibody)
+    require(known, "truth", "be a robot, as `load_urdf` returns it", truth)
+    require(keep is None or callable(keep), "keep", "be a function", keep)
+    named = options is None or isinstance(options, Mapping)
+    require(named, "options", "map names of keywords to values", options)
     require(error in ERRORS, "error", f"be one of {', '.join(ERRORS)}", error)
     require(cutoff is None or is_number(cutoff), "cutoff", "be a number", cutoff)
     require_lists(free=None if isinstance(free, str) else free, **others)
+    for names in others.get("ties", ()):
+        require_lists(ties=names)
 
 
 def check_sources(recordings: Any, held_out: Any) -> None:

@@ -165,7 +165,8 @@ def identify(
             or JAX computes in single precision, too coarse for intervals.
     """
     make_room()
-    check_arguments(error, cutoff, free, actuated=actuated, ties=ties)
+    given = error, cutoff, free, truth, keep, options
+    check_arguments(*given, actuated=actuated, ties=ties)
     require_positive(cutoff=cutoff, horizon=horizon, prior=prior, resample=resample)
     require_at_least(1, steps=steps)
     check_sources(recordings, held_out)
@@ -259,10 +260,8 @@ def identify(
             step = finer_step(found)
             if step >= found.model.time_step:
                 break
-            say(
-                f"time step: {1000 * step:.3g} ms, for the accuracy of the data",
-                progress,
-            )
+            told = f"time step: {1000 * step:.3g} ms, for the accuracy of the data"
+            say(told, progress)
             start = with_time_step(start, step)
             twin = start.inner
             if set(found.parts) == {"effort"}:

@@ -83,6 +83,11 @@ def test_arguments_of_other_types_are_named(urdf):
     for name, wrong in (("actuated", 3.5), ("ties", 3), ("free", 3), ("actuated", {})):
         with pytest.raises(ro.RobooptError, match=f"`{name}` must be a list"):
             check_arguments("auto", None, **{"free": None, name: wrong})
+    for name in ("truth", "keep", "options"):
+        with pytest.raises(ro.RobooptError, match=f"`{name}` must .*, got 3"):
+            check_arguments("auto", None, None, **{name: 3})
+    with pytest.raises(ro.RobooptError, match="`ties` must be a list"):
+        check_arguments("auto", None, None, ties=[3])
     with pytest.raises(ro.RobooptError, match="`cutoff` must be a number"):
         check_arguments("auto", [1.0], None)
     check_arguments("auto", 5.0, "mass", actuated=np.array([0]), ties=[("a", "b")])
