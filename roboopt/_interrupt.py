@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 RETRY_S = 0.02
 NOTHING = "nothing was begun, and no file is written"
+SAME_S = 0.1  # between signals that are one: `timeout` sends two, to a group as well
 GRACE_S = 1.0  # in which a command with nothing to keep may end by itself
 SIGNALS = signal.SIGINT, signal.SIGTERM
 
@@ -79,12 +80,15 @@ class _Handler:
 
     def watch(self, pipe: int) -> None:
         """Read the signals as the kernel delivers them, also while C++ code runs."""
-        seen = 0
+        seen, last = 0, -SAME_S
         while number := os.read(pipe, 1):
             with self._lock:
                 own = self.expected > 0
                 self.expected -= own
             if own or number[0] not in SIGNALS:
+                continue
+            since, last = time.monotonic() - last, time.monotonic()
+            if since < SAME_S:
                 continue
             seen, self.signum = seen + 1, number[0]
             if seen > 1:

@@ -136,6 +136,7 @@ def test_a_second_signal_ends_a_command_at_once(begun):
     process = begun(COMMAND, *LEARNING)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
     os.kill(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode in (130, 143) and "Traceback" not in err
@@ -153,6 +154,7 @@ def test_a_report_that_was_interrupted_is_written_by_a_command(begun, tmp_path, 
     for line in process.stderr:
         if "writing the report" in line:
             break
+    process.send_signal(signal.SIGINT)  # `timeout` signals a process, and its group
     out, err = ended(process, signal.SIGINT)
     run = tmp_path / "runs" / "clone"
     line = (
