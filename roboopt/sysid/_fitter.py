@@ -39,7 +39,6 @@ MIN_SCALE_SHARE = 1e-9  # of a signal: smaller residuals are rounding
 MAX_SIMULATED_STEPS = 10_000  # of all windows whose motion is fitted
 MIN_FITTED_STEPS = 6  # of a window whose start is fitted
 NOISY_TOLERANCE = 1e-4  # of the loss: less is little beside the effect of the noise
-ROTOR_SHARE = 0.1  # of inertia that may be a link's or its rotor's
 STOP_REASONS = {
     "tolerance": "no further improvement",
     "steps": "the last fit took all its steps",
@@ -91,7 +90,10 @@ class Estimate:
         driven = len(model.actuated) == model.joints
         if "effort" in self.parts and (driven or len(self.parts) == 1):
             kind = "effort"
-        bounds = bounds_of(model)
+        # What a rotor at 0 lacks, its link may have: 0 is not known then.
+        lower, upper = np.array(model.lower()), model.upper()
+        lower[[name.startswith("armature[") for name in model.names]] = -np.inf
+        bounds = [Bound(lambda m: m.coordinates, lower, upper)]
         return identifiability(self.parts[kind], model, self.data[kind], bounds=bounds)
 
 
@@ -287,9 +289,7 @@ class Fitter:
     def _deviations(self) -> Array | None:
         """Return the standard deviations of the prior, if there is one."""
         spans = sizes(self.start) if self.spans is None else self.spans
-        rotors = [name.startswith("armature[") for name in self.start.names]
-        shares = np.where(rotors, ROTOR_SHARE, 1.0)
-        return None if self.prior is None else jnp.asarray(self.prior * shares * spans)
+        return None if self.prior is None else jnp.asarray(self.prior * spans)
 
     def explained(self, model: ParametricTwin) -> dict[str, Explanation]:
         """Explain the gradient of the last fit's error at the start and at `model`."""

@@ -22,9 +22,10 @@ def sizes(
 ) -> Float[np.ndarray, " parameter"]:
     """Return the size of each coordinate: an error of it would matter.
 
-    A joint's damping and friction may be as large as the efforts in the recordings,
-    or as the motors can make where commands were recorded, where these say more than
-    `ParametricTwin.spans`.
+    A joint's damping, friction and rotor inertia may be as large as the efforts in the
+    recordings, or as the motors can make where commands were recorded, where these say
+    more than `ParametricTwin.spans`. Accelerations are those of a sine with the
+    recorded positions and speeds: differences would have their noise.
     """
     spans = np.where(model.positive, 1.0, model.spans())
     if runs:
@@ -38,7 +39,9 @@ def sizes(
         moved = np.where(speed > 0, speed, np.inf)
         if model.inner.effort_axes is not None:
             effort[np.array(model.actuated, int)] = _largest_efforts(model.inner)
+        along = np.concatenate([np.asarray(run.observations) for run in runs])
         felt = {"damping": effort / moved, "friction": effort, "effort_offset": effort}
+        felt["armature"] = effort * np.std(along[:, :joints], 0) / moved**2
         for number, name in enumerate(model.names):
             what, _, where = name.partition(" = ")[0].removesuffix("]").partition("[")
             if what in felt:
@@ -53,14 +56,16 @@ def judged_by_size(
     """Return the report; what is small beside the recorded efforts is identified.
 
     An offset that is known to a hundredth of the efforts is no less excited where it
-    is about zero.
+    is about zero. The intervals of rotors' inertia end at 0.
     """
     half = (report.upper - report.lower) / 2
     spans = np.where(model.positive, 0.0, sizes(model, runs))
     known = half <= QUANTILE * MAX_STANDARD_ERROR * spans
     pairs = zip(report.verdicts, known, strict=True)
     verdicts = tuple(IDENTIFIED if k and v == NOT_EXCITED else v for v, k in pairs)
-    return dataclasses.replace(report, verdicts=verdicts)
+    rotors = [name.startswith("armature[") for name in model.names]
+    lower = np.where(rotors, np.maximum(report.lower, 0.0), report.lower)
+    return dataclasses.replace(report, verdicts=verdicts, lower=lower)
 
 
 def _largest_efforts(twin: Twin) -> np.ndarray:

@@ -85,11 +85,27 @@ def test_rotors_are_fitted_and_never_told_from_the_mass_on_a_slide(crane):
     assert moved == pytest.approx(4.8 + 1.2 + 1.1 + 6.0, rel=0.01)
     for name in ("armature[shoulder]", "friction[slide]", "damping[elbow]"):
         assert rows[name].covered in (True, None)
+    # Nor is the prior, whose mean is 0, in the way: least squares leave no less.
+    efforts = found.efforts
+    assert efforts is not None and efforts.unconstrained is not None
+    assert np.all(efforts.fitted < 1.002 * efforts.unconstrained)
     # What a file does not say is the link's rather than the rotor's.
-    assert found.efforts is not None and found.efforts.geared == ()
+    assert efforts.geared == ()
     assert "armature" not in default_free(found.model.twin, noisy=False)
     with_rotors = default_free(found.model.twin, noisy=True)
     assert {*FREE, "effort_offset", "armature[elbow]"} < set(with_rotors)
+
+
+def test_a_rotor_at_zero_is_not_known_to_be_there(crane):
+    # Without rotors, half of the estimates end at 0, and the links have their inertia.
+    robot = dataclasses.replace(real(crane), armature=jnp.zeros(3))
+    found = ro.identify(crane, recording(robot, 2), held_out=0.0, truth=robot)
+    rows = {row.name: row for row in found.parameters}
+    assert rows["mass[cart]"].verdict == "only in combination"
+    for name, row in rows.items():
+        if name.startswith("armature["):
+            assert row.verdict != "at its bound"
+            assert row.covered is not False and not row.lower < 0
 
 
 def test_recordings_of_different_rates_hold_the_true_base_parameters(crane):
