@@ -314,7 +314,7 @@ def test_broken_demonstrations_are_named(tmp_path, capsys, monkeypatch):
     assert "7" in said["labels.npz"] and "0 to 1" in said["labels.npz"]
     assert "6" in said["other.npz"] and "4" in said["other.npz"]
     assert "empty" in said["empty.npz"]
-    assert "DEMONSTRATIONS must be a file" in said["missing.npz"]
+    assert "DEMOS must be a file" in said["missing.npz"]
 
 
 OWN = """

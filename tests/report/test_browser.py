@@ -328,8 +328,9 @@ def test_paper_shows_what_is_folded_and_tables_in_eight_points(browser, tmp_path
 
 def test_an_old_browser_unfolds_what_is_long_without_javascript(browser, tmp_path):
     long = Table(("a", "b"), [[f"row {k}", "1"] for k in range(99)])
+    sections = [Section("Main", [Table(["a"], [["1"]])]), Section("All", [long])]
     path = tmp_path / "report.html"
-    write_report(path, title="A", verdict=[], sections=[Section("All", [long])])
+    write_report(path, title="A", verdict=[], sections=sections)
     page = path.read_text()
     path.write_text(page.replace("::details-content", "::not-yet-known"))
     for width in (1280, 390):
