@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roboopt import RobooptError
 from roboopt.data import Columns, load_recordings
 
 CASES = Path(__file__).parents[1] / "cases" / "recordings"
@@ -160,6 +161,19 @@ def test_arrays_of_joints_are_read(tmp_path):
             file[f"joint_states/{name}"] = value
         file["joint_states/effort"] = TAU
     check(read(tmp_path / "x.h5")[0])
+
+
+def test_arrays_with_fewer_samples_are_named_or_are_of_the_steps(tmp_path):
+    arrays = {"t": TIMES, "q": Q, "dq": DQ}
+    np.savez(tmp_path / "steps.npz", **arrays, tau=TAU[:-1])
+    check(read(tmp_path / "steps.npz")[0])
+    np.savez(tmp_path / "fewer.npz", **arrays, tau=TAU[:-2])
+    with pytest.raises(RobooptError, match=r"tau has shape \(198, 3\).* 200 samples"):
+        read(tmp_path / "fewer.npz")
+    names = np.array(["elbow_joint", "shoulder_pan_joint", "elbow_joint"])
+    np.savez(tmp_path / "twice.npz", **arrays, tau=TAU, joint_names=names)
+    with pytest.raises(RobooptError, match="names elbow_joint more than once"):
+        read(tmp_path / "twice.npz")
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

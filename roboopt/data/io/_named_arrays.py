@@ -24,6 +24,7 @@ AS_NUMBERS = (
     "actions=np.concatenate(actions), lengths=[len(a) for a in actions])`."
 )
 """What to do with objects."""
+MAX_LACKING_SHARE = 0.05  # of the samples: an array with fewer belongs to others
 MAX_DEVIATION = 0.2  # of velocities from the rates of positions
 REPLAY_GROUPS = {"data", "meta"}  # of a replay buffer of diffusion policy
 JOINT_NAMES = {"jointnames", "jointname", "joints", "names", "name"}
@@ -173,6 +174,11 @@ def _table(
     for name, value in arrays.items():
         if value.dtype.kind in "SUO" and _names_joints(name):
             joints = [_text(one) for one in value.reshape(-1)]
+    if twice := [joint for joint, count in Counter(joints).items() if count > 1]:
+        raise RobooptError(
+            f"`path` must name every joint once, but {where} names {', '.join(twice)} "
+            "more than once."
+        )
     # Simulators of many robots have an axis for each, such as (sample, 1, joint).
     alone = {n: v[:, 0] for n, v in arrays.items() if v.ndim == 3 and v.shape[1] == 1}
     found = {
@@ -190,6 +196,18 @@ def _table(
         return None
     samples = max(sides, key=lambda side: (sides[side], lengths[side], side))
     robot = options.joints or ()
+    for name, value in found.items():
+        near = abs(max(value.shape) - samples) <= MAX_LACKING_SHARE * samples
+        if not near or not holds_motion(name, robot) or samples in value.shape:
+            continue
+        if samples - 1 not in value.shape:
+            raise RobooptError(
+                f"`path` must hold arrays of as many samples, but in {where} "
+                f"{name} has shape {value.shape}, and others {samples} samples."
+            )
+        # As many efforts as steps: none follows the last sample.
+        axis = value.shape.index(samples - 1)
+        found[name] = np.append(value, np.take(value, [-1], axis), axis)
     if options.recorded_joints is not None:
         pass  # The columns are called as the joints in the file.
     elif joints and (one := recorded_names(joints, robot, None, where)):
