@@ -75,8 +75,9 @@ def recording(robot, seed, every=1, *, samples=4001, lacking=0.0, offset=0.0):
 
 
 def test_rotors_are_fitted_and_never_told_from_the_mass_on_a_slide(crane):
+    # The second recording is of another rate.
     robot = real(crane)
-    runs = [recording(robot, 0), recording(robot, 1)]
+    runs = [recording(robot, 0), recording(robot, 1, every=4)]
     found = ro.identify(crane, runs, held_out=0.0, truth=robot)
     rows = {row.name: row for row in found.parameters}
     assert rows["mass[cart]"].verdict == "only in combination"
@@ -89,13 +90,24 @@ def test_rotors_are_fitted_and_never_told_from_the_mass_on_a_slide(crane):
     efforts = found.efforts
     assert efforts is not None and efforts.unconstrained is not None
     assert np.all(efforts.fitted < 1.002 * efforts.unconstrained)
-    # What a file does not say is the link's rather than the rotor's.
     assert efforts.geared == ()
     assert "armature" not in default_free(found.model.twin, noisy=False)
     with_rotors = default_free(found.model.twin, noisy=True)
     assert {*FREE, "effort_offset", "armature[elbow]"} < set(with_rotors)
+    assert efforts.excess is None
+    model = ro.dynamics.ParametricTwin(
+        ro.Twin(robot, STEP), default_free(ro.Twin(robot, STEP), noisy=True)
+    )
+    numbers = dict(zip(_names(model)[0], linear_parameters(model), strict=True))
+    off = []
+    for one in efforts.base:
+        terms = one.combination.coefficients.items()
+        true = sum(c * numbers[name] for name, c in terms)
+        off.append((one.least_squares - true) / one.deviation)
+    assert np.max(np.abs(off)) < 3
 
 
+@pytest.mark.slow
 def test_a_rotor_at_zero_is_not_known_to_be_there(crane):
     # Without rotors, half of the estimates end at 0, and the links have their inertia.
     robot = dataclasses.replace(real(crane), armature=jnp.zeros(3))
@@ -106,23 +118,6 @@ def test_a_rotor_at_zero_is_not_known_to_be_there(crane):
         if name.startswith("armature["):
             assert row.verdict != "at its bound"
             assert row.covered is not False and not row.lower < 0
-
-
-def test_recordings_of_different_rates_hold_the_true_base_parameters(crane):
-    robot = real(crane)
-    runs = [recording(robot, 0), recording(robot, 1, every=4)]
-    found = ro.identify(crane, runs, held_out=0.0)
-    assert found.efforts is not None and found.efforts.excess is None
-    model = ro.dynamics.ParametricTwin(
-        ro.Twin(robot, STEP), default_free(ro.Twin(robot, STEP), noisy=True)
-    )
-    numbers = dict(zip(_names(model)[0], linear_parameters(model), strict=True))
-    off = []
-    for one in found.efforts.base:
-        terms = one.combination.coefficients.items()
-        true = sum(c * numbers[name] for name, c in terms)
-        off.append((one.least_squares - true) / one.deviation)
-    assert np.max(np.abs(off)) < 3
 
 
 def test_efforts_between_slow_samples_are_those_of_the_motion(crane):
@@ -140,7 +135,8 @@ def test_efforts_between_slow_samples_are_those_of_the_motion(crane):
     assert np.all(error(held) > 1.2 * error(instants))
 
 
-@pytest.mark.parametrize("offset", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("offset", [0.0, 1.0])
 def test_offsets_stay_where_forecasts_need_them(tmp_path, offset):
     links = [LINK.format("link", 1.5, "shoulder", "revolute", "base", "0 1 0")]
     robot = real(loaded(links, tmp_path), slice(1, 2))
