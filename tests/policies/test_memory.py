@@ -1,5 +1,7 @@
 """Wrappers around policies, each worked out by hand."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -276,8 +278,9 @@ def test_a_step_without_a_carry_says_how_a_policy_with_a_memory_acts():
     policy = ro.policies.PastActions(model, [0.0])
     seen, time = jnp.array([1.0, 1.0]), jnp.asarray(0.0)
     for one in (policy, ro.policies.Clipped(policy, -9.0, 9.0)):
+        step: Any = one
         with pytest.raises(ro.RobooptError, match="initial_carry.*act"):
-            one(seen)
+            step(seen)
         carry = ro.policies.initial_carry(one)
         carry, action = ro.policies.act(one, carry, seen, time)
         _, after = ro.policies.act(one, carry, seen, time)
