@@ -170,6 +170,11 @@ def test_arrays_with_fewer_samples_are_named_or_are_of_the_steps(tmp_path):
     np.savez(tmp_path / "fewer.npz", **arrays, tau=TAU[:-2])
     with pytest.raises(RobooptError, match=r"tau has shape \(198, 3\).* 200 samples"):
         read(tmp_path / "fewer.npz")
+    np.savez(tmp_path / "fewer.npz", t=TIMES, q=Q[:-1], dq=DQ, tau=TAU)
+    with pytest.raises(RobooptError, match=r"q has shape \(199, 3\)"):
+        read(tmp_path / "fewer.npz")
+    np.savez(tmp_path / "more.npz", **arrays, tau=TAU, torque=TAU[:-2])
+    check(read(tmp_path / "more.npz")[0])
     names = np.array(["elbow_joint", "shoulder_pan_joint", "elbow_joint"])
     np.savez(tmp_path / "twice.npz", **arrays, tau=TAU, joint_names=names)
     with pytest.raises(RobooptError, match="names elbow_joint more than once"):

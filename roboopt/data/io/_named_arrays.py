@@ -10,7 +10,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._boundaries import INDICES
-from roboopt.data.io._columns import ALIASES, holds_motion, is_time
+from roboopt.data.io._columns import ALIASES, holds_motion, is_time, role_of
 from roboopt.data.io._customary_names import OTHER_NAMES, told_step
 from roboopt.data.io._join_observations import join_observations
 from roboopt.data.io._joint_names import other_names, recorded_names
@@ -196,11 +196,13 @@ def _table(
         return None
     samples = max(sides, key=lambda side: (sides[side], lengths[side], side))
     robot = options.joints or ()
+    roles = {name: (role_of(name, robot) or ("",))[0] for name in found}
+    whole = {"", *(roles[n] for n, v in found.items() if samples in v.shape)}
     for name, value in found.items():
         near = abs(max(value.shape) - samples) <= MAX_LACKING_SHARE * samples
-        if not near or not holds_motion(name, robot) or samples in value.shape:
+        if not near or roles[name] in whole:
             continue
-        if samples - 1 not in value.shape:
+        if roles[name] != "efforts" or samples - 1 not in value.shape:
             raise RobooptError(
                 f"`path` must hold arrays of as many samples, but in {where} "
                 f"{name} has shape {value.shape}, and others {samples} samples."
