@@ -26,6 +26,7 @@ from roboopt.data.io._arrays import (
 from roboopt.data.io._arrow import is_arrow_folder, read_arrow
 from roboopt.data.io._columns import Columns
 from roboopt.data.io._csv import read_csv
+from roboopt.data.io._finite import BESIDE, MAX_CHECKED, not_finite
 from roboopt.data.io._folder import is_episode_folder, read_folder, write_folder
 from roboopt.data.io._frame import is_frame, read_frame
 from roboopt.data.io._hdf5 import read_hdf5, write_hdf5
@@ -218,7 +219,8 @@ def load_episodes(
 
     Raises:
         RobooptError: if there is nothing to read, arrays are missing, contradict each
-            other or are of no numbers, or a file is broken.
+            other or are of no numbers, observations or actions are not finite, or a
+            file is broken.
         ImportError: if a package that reads the format is not installed.
     """
     require_positive(time_step=time_step, default_time_step=default_time_step)
@@ -241,18 +243,44 @@ def _load(path: Any, options: ReadOptions) -> list[Trajectory]:
                 "`observation_keys` must be None except for HDF5, Parquet, Zarr and "
                 f"Minari, got {list(options.observation_keys)} for {source}."
             )
+        by_place: dict[str, list[Trajectory]] = {}
         for where, arrays in read(source, options):
             found = to_episodes(arrays, where, options)
             if (joints := options.joints) is not None:
                 every = [joint_motion(x, joints, options.driven, where) for x in found]
                 found = [part for parts in every for part in parts]
             runs += found
+            by_place.setdefault(where, []).extend(found)
+        # Checking a folder that is memory-mapped would read all of it.
+        if options.joints is None and (read is not read_folder or _is_small(source)):
+            for where, found in by_place.items():
+                _check_finite(found, where, options)
     if not runs:
         raise RobooptError(
             f"`path` must hold samples, but each episode of {path} has a single "
             "observation and no action."
         )
     return runs
+
+
+def _is_small(folder: Path) -> bool:
+    return sum(file.stat().st_size for file in folder.glob("*.npy")) <= MAX_CHECKED
+
+
+def _check_finite(runs: list[Trajectory], where: str, options: ReadOptions) -> None:
+    """Raise a `RobooptError` for demonstrations with numbers that are not finite.
+
+    Of recordings, `identify` leaves such samples out.
+    """
+    for said in not_finite(runs, where, names=options.names):
+        if options.untold is not None:
+            raise RobooptError(
+                f"`path` must hold finite numbers, but {said}: leave the episode out, "
+                "or cut it there."
+            )
+        options.note(f"{said}: `identify` leaves such samples out.")
+    for said in not_finite(runs, where, BESIDE):
+        options.note(f"{said}.")
 
 
 def _warn(options: ReadOptions, advice: str = "") -> None:

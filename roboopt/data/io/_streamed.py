@@ -20,11 +20,13 @@ import numpy as np
 from roboopt._errors import RobooptError, require_at_least
 from roboopt.data._demonstrations import Demonstrations, cut_samples, limits
 from roboopt.data._split import split_indices
+from roboopt.data.io._finite import is_finite
 from roboopt.data.io._rows import open_rows
 
 PIECE_SIZE = 256  # samples: tens of kilobytes, which a disk reads at full speed
 MIN_PIECES = 64  # in a block, so that its samples come from many episodes
 FINGERPRINT_ROWS = 64
+SEEN = "observations"
 
 
 class StreamedDemonstrations:
@@ -186,4 +188,19 @@ class StreamedDemonstrations:
         first = (np.cumsum(lengths) - lengths)[self.episodes]
         extra = self._rows.extra * self.episodes
         chosen = lengths[self.episodes], first, first + extra
-        return cut_samples(self._rows.read, rows, chosen, **self._cut)
+        return cut_samples(self._read_finite, rows, chosen, **self._cut)
+
+    def _read_finite(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return rows of an array, refused if one is not finite."""
+        found = self._rows.read(name, rows)
+        valid = is_finite(name, found).reshape(*rows.shape, -1).all(-1)
+        if not valid.all():
+            counts = self._lengths + (self._rows.extra if name == SEEN else 0)
+            row, ends = int(rows[~valid].min()), np.cumsum(counts)
+            k = int(np.searchsorted(ends, row, side="right"))
+            raise RobooptError(
+                f"`path` must hold finite numbers, but `{name}` of episode {k} of "
+                f"{self.path} is not finite at step {row - ends[k] + counts[k]}: leave "
+                "the episode out, or cut it there."
+            )
+        return found
