@@ -37,6 +37,7 @@ from roboopt.data import (
 )
 from roboopt.diagnose import Finding, check_demonstrations
 from roboopt.imitation._baselines import usual_action
+from roboopt.imitation._masks import by_masks
 from roboopt.policies import with_past_actions
 from roboopt.rollouts import Signals, told_time_step
 
@@ -127,27 +128,21 @@ class DemonstrationSet:
             episodes, selecting, aside = (_clipped(part, env) for part in parts)
         if clip:
             findings = [f for f in findings if f.code != OUT_OF_RANGE]
-        whole, masked = episodes, masks.get("valid", []) if held_out is None else []
         rest: Sequence[int] = range(len(episodes))
         if named or selecting:
             rest = not_among(episodes, [*selecting, *aside])
-            whole = [episodes[k] for k in rest]
-            if not whole:
+            if not rest:
                 raise RobooptError(
                     f"`{'held_out' if named else 'validation'}` must leave episodes to "
                     "learn from, got all of `demonstrations`."
                 )
+        rest, masked = by_masks(masks if held_out is None else {}, rest, source)
+        whole = [episodes[k] for k in rest]
         if named:
             training, split = whole, "as named"
         elif masked:
-            known = set(masks.get("train", rest)).intersection(rest).difference(masked)
-            training = whole = [episodes[k] for k in sorted(known)]
+            training = whole
             aside, split = [episodes[k] for k in masked], "as masked"
-            if not training:
-                raise RobooptError(
-                    "`demonstrations` must leave episodes to learn from, but the mask "
-                    f"`valid` of {source} names all of them: give `held_out`."
-                )
         elif len(whole) > 1:
             training, aside = split_episodes(whole, fraction, seed=seed)
             whole, split = training, "by episode"

@@ -1,6 +1,8 @@
 """Which demonstrations a clone is judged by: a mask of the file, or named ones."""
 
 import dataclasses
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,55 @@ def test_a_mask_that_leaves_nothing_is_refused(tmp_path):
         del file["mask/valid"]
         file["mask/valid"] = every
     with pytest.raises(ro.RobooptError, match="mask `valid` of .* names all of them"):
+        ro.clone(path, **SMALL)
+
+
+@pytest.mark.parametrize(
+    "train, valid, learned, aside, said",
+    [
+        ([0, 1, 2], [2, 3], [0, 1], [2, 3], "episode 2 is in both: held out"),
+        ([0], [3], [0], [3], "2 episodes, 1, 2, are in neither: left out"),
+        ([0, 1, 2], [], None, None, "`valid` names no episode: .*; episode 3 is in n"),
+        ([0, 1, 2], None, None, None, "`valid` names no episode"),
+        (None, [1], [0, 2, 3], [1], ""),
+        ([0, 1, 2], [3], [0, 1, 2], [3], ""),
+    ],
+)
+def test_masks_that_contradict_are_told(tmp_path, train, valid, learned, aside, said):
+    episodes, path = masked(tmp_path, train, valid)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        parts = DemonstrationSet.load(path, None, seed=0, time_step=None, validation=0)
+    told = " ".join(str(w.message) for w in caught if "the masks" in str(w.message))
+    assert bool(told) == bool(said) and re.search(said, told)
+
+    def numbers(part):
+        known = [e.observations.tobytes() for e in episodes]
+        return sorted(known.index(np.asarray(e.observations).tobytes()) for e in part)
+
+    found = numbers(parts.training), numbers(parts.held_out)
+    if learned is not None:
+        assert found == (learned, aside)
+    else:
+        assert sorted(found[0] + found[1]) == [0, 1, 2] and found[1]
+
+
+def masked(folder, train, valid):
+    h5py = pytest.importorskip("h5py")
+    path = folder / "x.hdf5"
+    path.write_bytes(MASKED.read_bytes())
+    with h5py.File(path, "a") as file:
+        names = np.array([name.encode() for name in file["data"]])
+        for name, numbers in (("train", train), ("valid", valid)):
+            del file[f"mask/{name}"]
+            if numbers is not None:
+                file[f"mask/{name}"] = names[np.array(numbers, int)]
+    return ro.data.load_episodes(path), path
+
+
+def test_a_mask_that_learns_from_nothing_is_refused(tmp_path):
+    _, path = masked(tmp_path, [], [1])
+    with pytest.raises(ro.RobooptError, match="mask `train` of .* names none"):
         ro.clone(path, **SMALL)
 
 
