@@ -23,7 +23,7 @@ from roboopt.diagnose._base_parameters import Combination, combinations_of, orth
 from roboopt.diagnose._covariance import score_covariance
 from roboopt.optimize import Bound, Fit
 
-MAX_STANDARD_ERROR = 0.1  # of a parameter's span: beyond, it is not known
+MAX_STANDARD_ERROR = 0.1  # of a parameter's span: below, it is known, be it zero or not
 MAX_STANDARD_ERROR_ALONE = 0.5  # the same if all other parameters were known
 RANK_TOLERANCE = 1e-11  # of the largest singular value: rounding
 MIN_SHARE = 1e-2  # of a parameter's unit vector in the unseen directions
@@ -51,7 +51,10 @@ class IdentifiabilityReport:
     upper: Float[np.ndarray, " parameter"]
     """Upper ends of the 95 % intervals, likewise; ∞ where nothing determines one."""
     verdicts: tuple[str, ...]
-    """Each "identified", "only in combination", "not excited" or "at its bound"."""
+    """Each "identified", "only in combination", "not excited" or "at its bound".
+
+    One that is identified has an interval that leaves out 0, or is small beside the
+    parameter's span, or nothing that would be known in combination with it."""
     partners: tuple[tuple[str, ...], ...]
     """For a parameter known only in combination the others in it, largest first."""
     combinations: tuple[Combination, ...]
@@ -178,8 +181,10 @@ class _Analysis:
         share = np.sqrt(np.sum(unseen**2, 1)) if unseen.size else np.zeros(len(kept))
         endless, loose = dead.copy(), np.zeros(self.x.size, bool)
         endless[kept] = share > MIN_SHARE
-        wide = errors[kept] > MAX_STANDARD_ERROR * self.spans[kept]
-        loose[kept] = endless[kept] | wide
+        # An interval that leaves out 0 is known to what it says, however wide.
+        sizes = np.where(self.positive, 1.0, np.abs(self.values))
+        most = np.maximum(MAX_STANDARD_ERROR * self.spans, sizes / QUANTILE)
+        loose[kept] = endless[kept] | (errors > most)[kept]
         verdicts = np.select(
             [self.at_bound, dead, loose], [AT_BOUND, NOT_EXCITED, COMBINED], IDENTIFIED
         )
@@ -188,7 +193,8 @@ class _Analysis:
         for index in np.flatnonzero(loose):
             partners[index] = self._partners(int(index), kept, unknown, covariance)
             if not partners[index]:
-                verdicts[index] = NOT_EXCITED
+                verdicts[index] = NOT_EXCITED if endless[index] else IDENTIFIED
+                loose[index] = endless[index]
         return IdentifiabilityReport(
             names=self.names,
             units=self.units,

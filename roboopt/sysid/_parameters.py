@@ -9,6 +9,7 @@ from roboopt.report import Table, write_csv
 IDENTIFIED, AT_BOUND = "identified", "at its bound"
 COMBINED, NOT_EXCITED = "only in combination", "not excited"
 ZERO_WITHIN = "zero within its interval"
+WELL_KNOWN_SHARE = 0.2  # of a value: half an interval below is narrow
 MIN_SHARE = 1e-9  # of a value: an error below is rounding
 ROUNDING_SI = 1e-12  # a value below is 0
 ROUNDING = 1e-6  # of a value: PyBullet's precision of true values
@@ -47,6 +48,14 @@ class Parameter:
     def identified(self) -> bool:
         """Return whether the data determine the parameter by itself."""
         return self.verdict == IDENTIFIED
+
+    @property
+    def well_known(self) -> bool:
+        """Return whether the parameter is at its bound, or its interval is narrow."""
+        half = (self.upper - self.lower) / 2
+        return self.verdict == AT_BOUND or (
+            self.identified and half <= WELL_KNOWN_SHARE * abs(self.estimate)
+        )
 
     @property
     def covered(self) -> bool | None:
@@ -122,7 +131,8 @@ def friction_doubts(rows: Sequence[Parameter]) -> list[str]:
             viscous.explanation == f"{joined} {dry.name}"
             and dry.explanation == f"{joined} {viscous.name}"
         )
-        if alone or (AT_BOUND in pair and len(pair) == 2 and IDENTIFIED not in pair):
+        wide = not all(row.well_known for row in (viscous, dry))
+        if alone or (AT_BOUND in pair and len(pair) == 2 and wide):
             doubtful.append(joint.rstrip("]"))
     if not doubtful:
         return []

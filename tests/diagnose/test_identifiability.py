@@ -177,6 +177,37 @@ def test_what_the_data_do_not_feel():
     assert len(verdict.singular_values) == 1
 
 
+@pytest.mark.parametrize("share", [0.16, 0.45, 0.6])
+def test_what_is_known_a_little_is_no_less_excited(share):
+    # y = θ x with Σx² = 10 and s² = 4/3: the standard error is √(4/30) = 0.365, of
+    # which θ is 1 / share times as much. Its interval says all that is known of it.
+    theta = np.array([np.sqrt(4 / 30) / share])
+    data = (X, X @ theta + SIGNS)
+    verdict = identifiability(Regression(), named(theta, size=(0.1,)), data)
+    # Beyond a half the data do not tell it from zero even if it was the only one.
+    known = share <= 0.5
+    assert verdict.verdicts == ("identified" if known else "not excited",)
+    if known:
+        assert verdict.upper[0] - theta[0] == pytest.approx(Z * share * theta[0])
+        assert verdict.lower[0] > 0
+
+
+def test_a_wide_interval_that_leaves_out_zero_is_told_beside_a_partner():
+    # Two columns of a correlation of 0.9, each of a standard error of a third.
+    rng = np.random.default_rng(0)
+    one, two = rng.normal(size=(2, 400))
+    design = np.column_stack([one, 0.9 * one + np.sqrt(1 - 0.81) * two])
+    noise = 2.9 * rng.normal(size=400)
+    noise -= design @ np.linalg.lstsq(design, noise, rcond=None)[0]
+    for theta, told in (([1.0, 1.0], "identified"), ([0.2, 0.2], "only in comb")):
+        theta = np.array(theta)
+        data = (design, design @ theta + noise)
+        verdict = identifiability(Regression(), named(theta), data)
+        assert all(one.startswith(told) for one in verdict.verdicts)
+        known = told == "identified"
+        assert all((verdict.lower > 0) == known) and bool(verdict.combinations) != known
+
+
 def test_what_is_at_its_bound():
     design, noise = excited([1.0], [0.0, 1.0])
     theta = np.array([1.0, 0.0])
