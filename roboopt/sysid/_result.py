@@ -239,7 +239,7 @@ class IdentifyResult(VerbResult):
         elif self._combinations:
             tables.append(combination_table(self._combinations[:MAX_LINES]))
         shown = [row for row in rows if row.identified or len(rows) <= MAX_ROWS]
-        tables.append(parameter_table(shown, short=True))
+        tables += [parameter_table(shown, short=True)] if shown else []
         return Summary(f"Identification of {self.name}", tables, self._sentences())
 
     def _sentences(self) -> list[str]:
@@ -260,14 +260,17 @@ class IdentifyResult(VerbResult):
                 if self.simulations is None
                 else [simulation_sentence(self.simulations)]
             ),
-            f"{count} of {len(rows)} parameters are identified by themselves"
+            f"What the recordings tell of the {len(rows)} parameters was not computed: "
+            "parameters.csv has their estimates, without intervals."
+            if self.interrupted
+            else f"{count} of {len(rows)} parameters are identified by themselves"
             + (f" ({within} with zero within the interval)" if within else "")
             + "".join(
                 f", {n} {PLURALS.get(x, x) if n > 1 else x}" for x, n in others.items()
             )
             + ".",
         ]
-        if len(rows) > MAX_ROWS and count < len(rows):
+        if len(rows) > MAX_ROWS and count < len(rows) and not self.interrupted:
             said.append("The others are in parameters.csv.")
         if self._base:
             said.append(f"{base_sentence(self._base)} base_parameters.csv has all.")

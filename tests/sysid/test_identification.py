@@ -14,7 +14,7 @@ import roboopt_envs.arm
 
 import roboopt as ro
 from roboopt.optimize import least_squares
-from roboopt.sysid import _fitter
+from roboopt.sysid import _fitter, _result
 from roboopt.sysid._preparation import common_length
 from roboopt.sysid._recordings import Recording, simulated_step, split
 from roboopt.sysid._robot import KnownRobot
@@ -212,7 +212,12 @@ def test_ctrl_c_while_judging_keeps_the_fitted_model(
         kept = ro.identify(believed(), [clean], free=FREE, checkpoint=path)
     np.testing.assert_allclose(kept.model.values(), truth(), rtol=1e-10)
     assert kept.interrupted and kept.identifiability is None
-    assert "was not judged" in str(kept)
+    told = " ".join(str(kept).split())
+    assert "was not judged" in told and "of the 4 parameters was not computed" in told
+    assert "0 of 4" not in told and "verdict" in told
+    with monkeypatch.context() as patch:
+        patch.setattr(_result, "MAX_ROWS", 3)  # Of more there is no table.
+        assert "0 of 4" not in str(kept) and "verdict" not in str(kept)
     kept.save(tmp_path / "kept")
     kept.report(tmp_path / "report.html")
     kept = ro.load(tmp_path / "kept")
