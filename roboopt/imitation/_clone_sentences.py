@@ -11,6 +11,7 @@ from roboopt.imitation._standard_error import ratio_interval
 from roboopt.report import interval, number
 
 OVERFITTING_RISE = 0.05  # of the validation loss from its least to its last
+MAX_COPYING_RATIO = 1.5  # of persistence's error to the clone's
 OVERFITTING_RATIO = 1.5  # of the error held out to the error in training
 SERIOUS = {
     "action_out_of_range": " Such an action counts as the limit or more, and the "
@@ -44,7 +45,7 @@ def sentences(made: Any) -> list[str]:
     elif made.training_error_over_time and not overfits:
         error = number(made.training_error)
         said.append(f"On demonstrations that it was trained on it errs by {error}.")
-    said += _selection(made)
+    said += [*_selection(made), *_copying(made)]
     # Without an environment the errors are what matters most.
     acted = "clone" in made.evaluations or made.evaluation_failure
     said.insert(0 if acted else len(said), _outcome(made))
@@ -145,6 +146,29 @@ def _repeats(made: Any) -> bool:
     return bool(_seen(made, "of") and copied) and all(
         np.allclose(own, other, rtol=1e-6, atol=1e-9) for own, other in pairs
     )
+
+
+def _copying(made: Any) -> list[str]:
+    """Warn of a small error that may be the last action's, where nothing else tells.
+
+    So it may be where repeating that action predicts better than all that is made of
+    the observation alone, or nearly as well as the clone.
+    """
+    copied = made.errors.get(PERSISTENCE, np.inf)
+    seeing = [
+        made.errors[k] for k in ("linear", "nearest neighbor") if k in made.errors
+    ]
+    alike = copied <= MAX_COPYING_RATIO * made.errors.get("clone", 0.0)
+    if not (alike or copied < min(seeing, default=0.0)) or _repeats(made):
+        return []
+    if "clone" in made.evaluations or not _seen(made, "sees"):
+        return []
+    return [
+        "The clone sees its own past actions, and repeating the last one errs by only "
+        f"{number(copied)}: it may mostly copy itself, which a held-out error does not "
+        "show and the task may not forgive. Judge it in `env` or on the robot, or give "
+        "`past_actions` 0."
+    ]
 
 
 def _seen(made: Any, word: str) -> str:

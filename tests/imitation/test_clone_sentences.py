@@ -125,6 +125,24 @@ def test_a_clone_that_sees_its_past_actions_says_so():
     assert 'linear" does better' not in said(other)
 
 
+def test_a_clone_that_may_copy_its_last_action_is_doubted_without_an_environment():
+    made, doubt = ro.clone(tremor(), **SMALL), "may mostly copy itself"
+    errors = {"clone": [1.0, 1.1, 1.2], "linear": [4.0] * 3}
+    # Repeating is better than the observation alone, or as good as the clone.
+    for persistence in (3.0, 1.3):
+        copying = judged(made, persistence=[persistence] * 3, **errors)
+        assert doubt in said(copying) and f"errs by only {persistence:g}:" in said(copying)
+    other = judged(made, persistence=[5.0] * 3, **errors)
+    assert doubt not in said(other)
+    blind = ro.clone(tremor(1), **SMALL)
+    assert doubt not in said(judged(blind, persistence=[3.0] * 3, **errors))
+    rewarded = [dataclasses.replace(x, rewards=np.ones(x.steps)) for x in tremor(3)]
+    done = ro.clone(rewarded, **SMALL).demonstrations
+    copying = judged(made, persistence=[3.0] * 3, **errors)
+    acted = dataclasses.replace(copying, evaluations={"clone": done})
+    assert doubt in said(copying) and doubt not in said(acted)
+
+
 def test_a_clone_that_is_no_better_than_repeating_the_last_action_says_so():
     made = ro.clone(tremor(), **SMALL)
     # By the numbers: it errs in every sample as the last action does.
