@@ -26,21 +26,53 @@ INNER = slice(5, -5)  # samples that no shift wraps around
 LOOSE_LIMIT = 4 * math.pi  # [rad]: limits from here on tell nothing of the motion
 FAR = 3.0  # times the limits
 IN_DEGREES = """or name the column with its unit, as in `positions=["q1_deg"]`"""
+NEAR, VERY_NEAR = 0.1, 0.02  # of a ratio; a gear of 10 is near to one of 9.55, rpm
 RATIOS = (
     (
         DEGREES_PER_RADIAN,
+        NEAR,
         "degrees",
         "convert the velocities from deg/s to rad/s, or name the column with its unit, "
         """as in `velocities=["dq1_dps"]`""",
     ),
     (
         1 / DEGREES_PER_RADIAN,
+        NEAR,
         "degrees",
         f"convert the positions from degrees to rad, {IN_DEGREES}",
     ),
-    (1e3, "time_unit", "convert the times from milliseconds to seconds"),
-    (1e6, "time_unit", "convert the times from microseconds to seconds"),
-    (1e9, "time_unit", "convert the times from nanoseconds to seconds"),
+    (
+        30 / math.pi,
+        VERY_NEAR,
+        "revolutions",
+        "convert the velocities from rpm to rad/s, or name the column with its unit, "
+        """as in `velocities=["dq1_rpm"]`""",
+    ),
+    (
+        1 / 6,
+        VERY_NEAR,
+        "revolutions",
+        "convert the velocities from rpm to rad/s and the positions from degrees to "
+        "rad, or name the columns with their units, as in "
+        """`positions=["q1_deg"]` and `velocities=["dq1_rpm"]`""",
+    ),
+    (
+        0.5 / math.pi,
+        VERY_NEAR,
+        "revolutions",
+        "convert the velocities from revolutions a second to rad/s, or name the column "
+        """with its unit, as in `velocities=["dq1_rps"]`""",
+    ),
+    (
+        2 * math.pi,
+        VERY_NEAR,
+        "revolutions",
+        "convert the positions from revolutions to rad, or name the column with its "
+        """unit, as in `positions=["q1_rev"]`""",
+    ),
+    (1e3, NEAR, "time_unit", "convert the times from milliseconds to seconds"),
+    (1e6, NEAR, "time_unit", "convert the times from microseconds to seconds"),
+    (1e9, NEAR, "time_unit", "convert the times from nanoseconds to seconds"),
 )
 """Velocities over the rates of positions that one wrong unit explains."""
 
@@ -119,8 +151,9 @@ def _velocities(joint: Joint) -> Iterator[Finding]:
         ratio = float(moved @ integrated / (moved @ moved))
         agreement = abs(_correlation(moved, integrated))
     said = f"the velocities are {ratio:.4g} times the rate of the positions"
-    for value, code, advice in RATIOS:
-        if agreement > 0.9 and abs(ratio / value - 1) < 0.1:
+    for value, near, code, advice in RATIOS:
+        turns = joint.revolute or code != "revolutions"
+        if turns and agreement > 0.9 and abs(ratio / value - 1) < near:
             yield error(code, f"{said}: {advice}.")
             return
     if agreement <= 0.9 or abs(ratio - 1) > 0.2:

@@ -13,7 +13,7 @@ from roboopt.data import Trajectory, sample_times, single_recordings
 from roboopt.diagnose._finding import Finding, error, warning
 from roboopt.diagnose._joint_checks import MIN_TRAVEL, Joint, check_joint
 
-WRONG_UNITS = ("degrees", "time_unit")
+WRONG_UNITS = ("degrees", "revolutions", "time_unit")
 """Codes of findings that make all other numbers wrong."""
 MAX_UNEVENNESS = 1e-3  # of the median step
 MAX_GAP = 3.0  # median steps

@@ -168,6 +168,25 @@ def test_one_unit_in_degrees_is_an_error(position, velocity, match):
 
 
 @pytest.mark.parametrize(
+    "position, velocity, match",
+    [
+        (1.0, 30 / np.pi, "9.5.* the velocities from rpm to rad/s, .*dq1_rpm"),
+        (1.0, 0.5 / np.pi, "0.159.* from revolutions a second to rad/s, .*dq1_rps"),
+        (0.5 / np.pi, 1.0, "6.28.* the positions from revolutions to rad, .*q1_rev"),
+        (0.5 * DEGREES, 15 / np.pi, "0.166.* from rpm .* and the positions from degr"),
+    ],
+)
+def test_revolutions_beside_radians_are_an_error(position, velocity, match):
+    recording = swung(position, velocity)
+    errors = [f for f in check_recordings(recording) if f.severity == "error"]
+    assert len(errors) == 2 and {f.code for f in errors} == {"revolutions"}
+    assert re.search(match, errors[0].message)
+    # A slide does not turn, and a gear of 10 is no unit.
+    assert "revolutions" not in codes(recording, revolute=[False, False])
+    assert codes(swung(1.0, 10.0)) == {"velocity_mismatch"}
+
+
+@pytest.mark.parametrize(
     "factor, unit", [(1e3, "milli"), (1e6, "micro"), (1e9, "nano")]
 )
 def test_other_units_of_time_are_found(factor, unit):

@@ -131,7 +131,9 @@ def test_a_clone_that_may_copy_its_last_action_is_doubted_without_an_environment
     # Repeating is better than the observation alone, or as good as the clone.
     for persistence in (3.0, 1.3):
         copying = judged(made, persistence=[persistence] * 3, **errors)
-        assert doubt in said(copying) and f"errs by only {persistence:g}:" in said(copying)
+        assert doubt in said(copying) and f"errs by only {persistence:g}:" in said(
+            copying
+        )
     other = judged(made, persistence=[5.0] * 3, **errors)
     assert doubt not in said(other)
     blind = ro.clone(tremor(1), **SMALL)

@@ -12,6 +12,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._trajectory import PER_EPISODE, PER_STEP
 from roboopt.data.io._boundaries import BOUNDARIES, MASKS, TERMINALS, tells_ends
+from roboopt.data.io._times import unwrapped
 
 REQUIRED = ("lengths", "time_step", "observations", "actions")
 NAMES = (*REQUIRED, "times", *PER_STEP[1:], *PER_EPISODE)
@@ -69,8 +70,8 @@ def renamed(
     if len(ends) == 1:  # of the only episode
         named["terminated"] = named.pop(ends[0])
     named = _split_at_indices(named)
-    notes = [note for note in (_split_by_times(named, where),) if note]
-    return named, [*notes, *_left_out(named, arrays, where)]
+    notes = _unwrap_times(named, where), _split_by_times(named, where)
+    return named, [*filter(None, notes), *_left_out(named, arrays, where)]
 
 
 def told_step(arrays: Mapping[str, Any]) -> float | None:
@@ -146,12 +147,24 @@ def _split_at_indices(named: dict[str, Any]) -> dict[str, Any]:
     return {**made, "lengths": lengths.astype(int)}
 
 
+def _unwrap_times(named: dict[str, Any], where: str) -> str:
+    """Let times of a counter that began anew go on; return a note."""
+    times = np.asarray(named.get("times", ()))
+    if times.ndim != 1 or times.dtype.kind not in "fiu" or len(times) < 2:
+        return ""
+    going_on, said = unwrapped(times.astype(float))
+    if not said:
+        return ""
+    named["times"] = going_on
+    return f"`times` of {where} {said}"
+
+
 def _split_by_times(named: dict[str, Any], where: str) -> str:
     """Begin an episode where times go back and nothing else tells; return a note."""
     times, rows = np.asarray(named.get("times", ())), np.shape(named["actions"])[:1]
     if tells_ends(named) or times.shape != rows or times.dtype.kind not in "fiu":
         return ""
-    back = np.append(True, np.diff(times) < 0)
+    back = np.append(True, np.diff(times.astype(float)) < 0)
     if len(np.atleast_1d(named["observations"])) != rows[0] or back.sum() < 2:
         return ""
     named["episode_starts"] = back

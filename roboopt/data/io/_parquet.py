@@ -16,6 +16,7 @@ from roboopt._reading import read_json
 from roboopt.data._files import expansion_limit, optional_package, read_as
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._boundaries import BOUNDARIES
+from roboopt.data.io._columns import is_time
 from roboopt.data.io._customary_names import NEXT
 from roboopt.data.io._frame import table_of_vectors
 from roboopt.data.io._join_observations import join_observations
@@ -25,6 +26,8 @@ from roboopt.data.io._read_table import read_table
 BYTES_PER_CELL = 8
 INDEX = "__index_level_0__"  # of pandas, where it has no name
 OBSERVATION = "observation"
+NUMBERED = (("episode_index", "frame_index"), ("index",))
+"""Columns that number the rows, as LeRobot's do."""
 USED = ("action", "actions", "next.reward", *BOUNDARIES)
 
 
@@ -105,6 +108,9 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
                 f"{size / 2**30:.3g} GiB."
             )
         table = parquet.read_table(path, page_checksum_verification=True)
+    if (order := _order(table)) is not None:
+        options.note(f"the rows of {path.name} are out of order: read by {order}.")
+        table = table.sort_by([(name, "ascending") for name in order.split(", ")])
     arrays: dict[str, Any] = {}
     left_out = []
     for name in table.column_names:
@@ -134,6 +140,32 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
     if following:
         found[NEXT] = join_observations(following, None, str(path), options)
     yield str(path), found
+
+
+def _order(table: Any) -> str | None:
+    """Return the columns that number rows that are out of order; None of others.
+
+    The numbers of one column, or of two, must be whole and each there once. Their rows
+    are out of order where their numbers in an episode go back, and times do, too.
+    """
+    times = [column_numbers(table.column(n)) for n in table.column_names if is_time(n)]
+    if any(t is not None and t.ndim == 1 and (t[1:] > t[:-1]).all() for t in times):
+        return None
+    for names in NUMBERED:
+        if not {*names} <= {*table.column_names}:
+            continue
+        columns = [column_numbers(table.column(name)) for name in names]
+        found = [c for c in columns if c is not None and c.dtype.kind in "iu"]
+        if len(found) < len(names) or any(c.ndim > 1 for c in found):
+            continue
+        rows = np.stack(found, axis=1).astype(np.int64)
+        if len(np.unique(rows, axis=0)) < len(rows):
+            continue
+        same = (rows[1:, :-1] == rows[:-1, :-1]).all(1)
+        if (same & (rows[1:, -1] < rows[:-1, -1])).any():
+            return ", ".join(names)
+        return None
+    return None
 
 
 def column_numbers(column: Any) -> np.ndarray | None:

@@ -285,10 +285,13 @@ def _stamps(
     stamps = read_stamps(cells[known], unit_scale(name, "times"), name)
     if (back := np.diff(stamps.seconds) < 0).any():
         row = int(back.argmax())
+        cure = "cut it there, or number the recordings in a column `run`"
+        if (stamps.seconds[1:][back] > stamps.seconds[0]).all():
+            cure = "sort its rows by their times or numbers"
         raise RobooptError(
             f"`times` must increase, but sample {row + 1} is "
             f"{stamps.seconds[row] - stamps.seconds[row + 1]:.4g} s before sample "
-            f"{row}: sort the samples by time, or cut the recording there."
+            f"{row}, and so it is at {back.sum()} of {len(known)} samples: {cure}."
         )
     if not blank.any():
         return stamps, {}

@@ -18,6 +18,9 @@ MIN_ROUNDED = 50  # samples that tell rounded times from uneven ones
 MAX_STAMP, MAX_DIGITS = 2**62, 22
 LONG_STEP = 0.5  # s: of few robots, and of many counters
 TOO_LONG_STEPS = (1.5e5, 500.0, 1.0)  # of times in s, which are then in ns, µs, ms
+COUNTER_BITS = (32, 31, 24, 16)
+COUNTED_S = (1.0, 1e-3, 1e-6)  # a count, or s in a ms or µs of it
+MAX_WRAPPED_STEPS = 3.0  # median steps from the last count to the first of the next
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ def read_stamps(values: np.ndarray, scale: float | None, name: str) -> Stamps:
         RobooptError: if a cell is not a number.
     """
     values = np.asarray(values)
+    if values.dtype.kind == "u":  # differences below zero would not fit
+        values = values.astype(np.int64)
     if values.dtype.kind == "O" and (dates := _dates(values)) is not None:
         values = dates
     if values.dtype.kind in "Mm":  # dates, or time spans
@@ -57,8 +62,10 @@ def read_stamps(values: np.ndarray, scale: float | None, name: str) -> Stamps:
         first, since = float(values[0]), (values - values[0]).astype(float)
         size = np.abs(values).max(initial=0)
         resolution = 1.0 if exact else float(np.spacing(values.dtype.type(size)))
+    since, wrapped = unwrapped(since)
+    wrapped = f"`{name}` {wrapped}" if wrapped else ""
     if scale is not None:
-        return Stamps(since * scale, resolution * scale)
+        return Stamps(since * scale, resolution * scale, wrapped)
     unit, scale = _unit(first, since)
     note = f"`{name}` is read as times in {unit}." if unit else ""
     if not unit and (step := _median_step(since)) > LONG_STEP:
@@ -66,7 +73,40 @@ def read_stamps(values: np.ndarray, scale: float | None, name: str) -> Stamps:
             f"`{name}` is read as times in s, of steps of {step:g} s: name the unit, "
             f"as in `{name}_ms`, where it is another."
         )
+    note = " ".join(filter(None, (wrapped, note)))
     return Stamps(since * scale, resolution * scale, note)
+
+
+def unwrapped(since: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return times of a counter that began anew at its end as if it went on.
+
+    A counter of 32 bits comes to 2³² − 1 and goes on at 0, one with a sign at −2³¹: the
+    time that seems to go back is, but for a usual step, all that it can count.
+
+    Args:
+        since: times in any unit.
+
+    Returns:
+        The times, and what was done in words; empty where no counter began anew.
+    """
+    steps = np.diff(since)
+    back = steps < 0
+    if not back.any() or back.mean() > 0.5:
+        return since, ""
+    usual = float(np.median(steps[~back]))
+    for bits in COUNTER_BITS:
+        for unit in COUNTED_S:
+            period = 2.0**bits * unit
+            missing = steps[back] + period
+            fits = (missing > 0) & (missing <= MAX_WRAPPED_STEPS * usual)
+            if fits.all() and np.ptp(since) < period:
+                times = "once" if back.sum() == 1 else f"{back.sum()} times"
+                row = int(back.argmax()) + 1
+                return since + period * np.append(0, np.cumsum(back)), (
+                    f"begins anew {times}, first at sample {row}, as a counter of "
+                    f"{bits} bits does at its end: read as times that go on."
+                )
+    return since, ""
 
 
 def is_date(cell: str) -> bool:
