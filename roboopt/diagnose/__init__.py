@@ -9,6 +9,7 @@ from roboopt.diagnose._chain_result import ScanNorms as ScanNorms
 from roboopt.diagnose._check_gradient import GradientCheck as GradientCheck
 from roboopt.diagnose._check_gradient import SlopeCheck as SlopeCheck
 from roboopt.diagnose._check_gradient import check_gradient as check_gradient
+from roboopt.diagnose._covariance import score_covariance as score_covariance
 from roboopt.diagnose._demonstration_checks import (
     check_demonstrations as check_demonstrations,
 )

@@ -11,21 +11,27 @@ import numpy as np
 from jaxtyping import Float
 
 MAX_LAG_SHARE = 0.1  # of the instants
+FINE_LAGS = 20
 MIN_AUTOCORRELATION = 2.0  # standard errors
 
 
 def score_covariance(
     residuals: Float[np.ndarray, "time output"],
-    slopes: Float[np.ndarray, "time output parameter"],
+    scores: Float[np.ndarray, "time parameter"],
 ) -> Float[np.ndarray, "parameter parameter"]:
-    """Return Ω, for residuals in the order of time."""
-    scores = np.einsum("toi,to->ti", slopes, residuals)
+    """Return Ω, for residuals and their scores in the order of time.
+
+    Of many lags, the scores of a few instants are summed first.
+    """
     lags = correlated_lags(residuals)
+    together = max(1, lags // FINE_LAGS)
+    scores = np.add.reduceat(scores, np.arange(0, len(scores), together))
+    lags = -(-lags // together)
     omega = scores.T @ scores
     for lag in range(1, lags + 1):
         moved = scores[lag:].T @ scores[:-lag]
         omega += (1 - lag / (lags + 1)) * (moved + moved.T)
-    count, parameters = residuals.size, slopes.shape[-1]
+    count, parameters = residuals.size, scores.shape[-1]
     return omega * count / max(count - parameters, 1)
 
 

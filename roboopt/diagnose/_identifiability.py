@@ -240,7 +240,8 @@ class _Analysis:
         triangle = np.linalg.qr(flat, mode="r")
         _, singular, rows = np.linalg.svd(triangle, full_matrices=True)
         singular = np.pad(singular, (0, kept.size - singular.size))
-        omega = rows @ score_covariance(self.residuals, scaled) @ rows.T
+        scores = np.einsum("toi,to->ti", scaled, self.residuals)
+        omega = rows @ score_covariance(self.residuals, scores) @ rows.T
         inverse = 1 / np.maximum(singular, RANK_TOLERANCE * singular[0])
         spread = omega * inverse[:, None] ** 2 * inverse[None] ** 2
         # The same directions in parameters over their spans.

@@ -7,7 +7,7 @@ that carries it.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.linalg import block_diag, orth
 
-from roboopt.diagnose import Combination, IdentifiabilityReport
+from roboopt.diagnose import Combination, IdentifiabilityReport, score_covariance
 from roboopt.dynamics import ParametricTwin, joint_numbers
 from roboopt.sysid._condensed import Condensed
 
@@ -35,8 +35,8 @@ class BaseParameter:
     """A sum of linear parameters that the recorded motion determines."""
 
     combination: Combination
-    """The sum, with its value by least squares and its 95 % interval, which holds if
-    what is left is noise."""
+    """The sum, with its value by least squares and its 95 % interval, which counts how
+    long an error of the efforts lasts."""
     unit: str
     start: float
     """Of the robot as it was given."""
@@ -71,12 +71,14 @@ def base_parameters(
     numbers: Sequence[Float[np.ndarray, " number"]],
     free: Bool[np.ndarray, " number"],
     slopes: Float[np.ndarray, "joint row scale"] | None = None,
+    instants: Iterable[Float[np.ndarray, "joint instant column"]] | None = None,
 ) -> tuple[BaseParameter, ...]:
     """Return the base parameters of recordings, by the noise of each joint's efforts.
 
     `numbers` are the linear parameters of the robot as given and as fitted, `models`;
     `slopes` the derivatives of each joint's efforts by what was fitted besides, whose
-    uncertainty adds to theirs.
+    uncertainty adds to theirs. `instants` are the rows that are condensed, in the order
+    of time: intervals are as wide as errors that last make them (`score_covariance`).
     """
     before, _ = models
     given = numbers[0]
@@ -105,6 +107,11 @@ def base_parameters(
         told = columns[:, kept] - spanned @ (spanned.T @ columns[:, kept])
         inverse = np.linalg.pinv(np.linalg.qr(told, mode="r"))
     spread = scale[kept] * np.linalg.norm(inverse, axis=1)
+    if instants is not None:
+        told = scale[kept][:, None] * np.linalg.inv(triangle)
+        whole = fixed.copy()
+        whole[felt[kept]] += best
+        spread *= _longer(instants, told, felt[kept], np.append(whole, -1.0), noise)
     names, units = _names(before)
     values = [x[felt[kept]] + grouped @ x[felt[lost]] for x in numbers]
     largest = np.abs(numbers).max(0)[felt[lost]]
@@ -124,6 +131,30 @@ def base_parameters(
             )
         )
     return tuple(found)
+
+
+def _longer(
+    instants: Iterable[np.ndarray],
+    inverse: np.ndarray,
+    kept: np.ndarray,
+    numbers: np.ndarray,
+    noise: np.ndarray,
+) -> np.ndarray:
+    """Return how much wider the intervals of the `kept` are by errors that last.
+
+    `inverse` is that of the triangle of their columns, weighted by the noise.
+    """
+    used = noise > 0
+    residuals, scores = [], []
+    for rows in instants:
+        rows = rows[used] / noise[used, None, None]
+        left = rows @ numbers
+        residuals.append(left.T)
+        scores.append(np.einsum("jti,jt->ti", rows[:, :, kept], left) @ inverse)
+    omega = score_covariance(np.concatenate(residuals), np.concatenate(scores))
+    lasting = np.einsum("ij,jk,ik->i", inverse, omega, inverse)
+    ratio = lasting / np.maximum(np.sum(inverse**2, 1), 1e-300)
+    return np.sqrt(np.maximum(1.0, ratio))
 
 
 def no_narrower(

@@ -11,7 +11,7 @@ from roboopt.data import Trajectory
 from roboopt.dynamics import ParametricTwin, joint_numbers, linear_parameters
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._base_parameters import BaseParameter, base_parameters
-from roboopt.sysid._condensed import Condensed, is_condensable
+from roboopt.sysid._condensed import Condensed, effort_rows, is_condensable
 from roboopt.sysid._fitter import effort_windows
 from roboopt.sysid._friction_kinds import MissingFriction, missing_friction
 from roboopt.sysid._friction_velocity import with_scale_slopes
@@ -108,7 +108,8 @@ def effort_errors(
     noise = np.maximum(known.rms(best), judge.rms(best))
     spread = np.sqrt(oversampling) * noise
     models, numbers = (before, model), (given, fitted)
-    base = base_parameters(known, spread, models, numbers, free, slopes)
+    instants = (rows for _, rows in effort_rows(error, before, windows))
+    base = base_parameters(known, spread, models, numbers, free, slopes, instants)
     return EffortErrors(
         joints,
         *rms[:3],

@@ -143,10 +143,9 @@ def _base_parameters(found: "IdentifyResult") -> Section | None:
         "Base parameters are the fewest numbers that all efforts are linear in: "
         "masses m, first moments m·x and inertias I about the origin of the "
         "joint's frame, joined where the recordings tell only their sum. "
-        f"{base_sentence(base)} σ is the standard deviation if what is left is noise, "
-        "and a value is known to 1.96 σ, half its 95 % interval. The terms of a sum "
-        "that contribute most are named. The intervals of parameters below also count "
-        "how long an error lasts, and are wider where what is left is no noise."
+        f"{base_sentence(base)} σ is the standard deviation, which counts how long an "
+        "error of the efforts lasts, and a value is known to 1.96 σ, half its 95 % "
+        "interval. The terms of a sum that contribute most are named."
     ]
     if found.error == "both":
         told.append(

@@ -180,8 +180,8 @@ def effort_sentences(made: EffortErrors, joints: Sequence[str]) -> list[str]:
     if ratios := [f"{j} {x:.3g}" for j, x in excess if x > MAX_NOISE_RATIO]:
         said.append(
             f"Least squares leave more of the efforts than noise, {', '.join(ratios)} "
-            "times as much: what the model lacks moves the estimates, and their "
-            "intervals do not count it."
+            "times as much: what the model lacks moves the estimates, which their "
+            "intervals count only in part."
         )
     if made.without_offsets:
         said.append(

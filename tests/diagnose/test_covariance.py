@@ -4,6 +4,10 @@ import pytest
 from roboopt.diagnose._covariance import correlated_lags, score_covariance
 
 
+def omega_of(residuals, slopes):
+    return score_covariance(residuals, np.einsum("toi,to->ti", slopes, residuals))
+
+
 def smoothed(noise, weight=0.8):
     """Return noise with y_t = w y_{t−1} + e_t."""
     result = np.array(noise)
@@ -17,7 +21,7 @@ def test_white_by_hand():
     # two outputs each: Ω = (16 + 9)·4/(4 − 1).
     residuals = np.array([[2.0, 1.0], [1.0, 2.0]])
     slopes = np.array([[[1.0], [2.0]], [[3.0], [0.0]]])
-    np.testing.assert_allclose(score_covariance(residuals, slopes), [[100 / 3]])
+    np.testing.assert_allclose(omega_of(residuals, slopes), [[100 / 3]])
 
 
 def test_alike_and_independent_it_is_the_textbooks():
@@ -26,7 +30,7 @@ def test_alike_and_independent_it_is_the_textbooks():
     slopes = rng.normal(size=(10, 1, 3))
     residuals = 2.0 * rng.choice([-1.0, 1.0], (10, 1))
     expected = 4 * 10 / 7 * slopes[:, 0].T @ slopes[:, 0]
-    np.testing.assert_allclose(score_covariance(residuals, slopes), expected)
+    np.testing.assert_allclose(omega_of(residuals, slopes), expected)
 
 
 def test_smooth_noise_by_hand():
@@ -39,7 +43,7 @@ def test_smooth_noise_by_hand():
     expected = r @ r
     for k in range(1, lags + 1):
         expected += 2 * (1 - k / (lags + 1)) * (r[k:] @ r[:-k])
-    omega = score_covariance(residuals, np.ones((400, 1, 1)))
+    omega = omega_of(residuals, np.ones((400, 1, 1)))
     np.testing.assert_allclose(omega, [[expected * 400 / 399]], rtol=1e-12)
     # The sum of 400 such values varies (1/(1 − 0.8))² = 25-fold, about 9 times more
     # than by their own variance 1/(1 − 0.8²).
@@ -50,7 +54,7 @@ def test_it_is_positive_semidefinite():
     rng = np.random.default_rng(1)
     residuals = smoothed(rng.normal(size=(200, 2)))
     slopes = smoothed(rng.normal(size=(200, 2, 4)))
-    omega = score_covariance(residuals, slopes)
+    omega = omega_of(residuals, slopes)
     np.testing.assert_allclose(omega, omega.T, rtol=1e-12)
     assert np.linalg.eigvalsh(omega)[0] > 0
 

@@ -35,7 +35,7 @@ INTERNAL = {
     "roboopt.diagnose": """
         ENDS HISTORY_TITLES KEPT_START WRONG_UNITS explain_descent
         explain_residuals gradient_section
-        mask_constant_returns
+        mask_constant_returns score_covariance
     """,
     "roboopt.gradients": """
         differentiating inner require_objective

@@ -5,25 +5,30 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 from test_nearest_possible import arm, condensed, moved, recorded
 
+from roboopt.data import Trajectory
 from roboopt.diagnose import Combination, IdentifiabilityReport
 from roboopt.dynamics import linear_parameters
+from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._base_parameters import (
     BaseParameter,
     _names,
     base_parameters,
     no_narrower,
 )
+from roboopt.sysid._condensed import effort_rows
 from roboopt.sysid._nearest_possible import free_numbers
 
 NOISE = 0.05
 
 
-def of(start, real, data):
+def of(start, real, data, instants=None):
     noise = np.maximum(data.rms(np.asarray(linear_parameters(real))), 1e-9)
     numbers = [np.asarray(linear_parameters(m)) for m in (start, real)]
-    return base_parameters(data, noise, (start, real), numbers, free_numbers(start)[0])
+    free = free_numbers(start)[0]
+    return base_parameters(data, noise, (start, real), numbers, free, instants=instants)
 
 
 def size_by_name(model):
@@ -102,3 +107,27 @@ def test_intervals_hold_the_true_values_as_often_as_they_say():
             for row in of(start, real, data)
         ]
     assert 0.9 <= np.mean(inside) <= 0.99
+
+
+def test_errors_that_last_widen_the_intervals():
+    # Of noise with a correlation of 0.9 from one instant to the next, sums vary
+    # 1/(1 − 0.9) = 10 times as much as its size says, over its √(1 − 0.9²).
+    start = arm()
+    real = moved(start, 0.2, 6)
+    error = InverseDynamicsError(scale=np.ones(start.joints))
+    inside, without = [], []
+    for seed in range(12):
+        run = recorded(real, 0.0)
+        noise = np.random.default_rng(seed).normal(size=run.actions.shape)
+        lasting = lfilter([1.0], [1.0, -0.9], noise, axis=0)
+        actions = run.actions + NOISE * np.std(run.actions, 0) * lasting
+        run = Trajectory(run.observations, actions, run.time_step)
+        data = condensed(start, run)
+        instants = [rows for _, rows in effort_rows(error, start, run)]
+        for told, rows in ((inside, instants), (without, None)):
+            told += [
+                abs(row.least_squares - row.estimate) <= row.combination.half_width
+                for row in of(start, real, data, rows)
+            ]
+    assert np.mean(without) < 0.85
+    assert 0.88 <= np.mean(inside) <= 0.99
