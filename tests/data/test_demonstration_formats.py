@@ -405,6 +405,24 @@ def test_next_observations_that_do_not_follow_are_told(tmp_path):
     assert "next observations of 1 rows, the first 1" in said
 
 
+def test_ends_by_a_limit_of_time_show_in_next_observations(tmp_path):
+    count, ends = 60, np.array([19, 39, 59])
+    seen = np.arange(2.0 * count).reshape(count, 2)
+    after, rows = seen + 2.0, np.arange(count)
+    after[ends] += 100.0
+    arrays = {"obs": seen, "acts": seen, "terminals": rows == 19, "dt": 0.1}
+    runs, said = read(saved(tmp_path / "x.npz", next_obs=after, **arrays))
+    assert [run.steps for run in runs] == [20, 20, 20]
+    assert [bool(run.terminated) for run in runs] == [True, False, False]
+    assert "so do 1 rows, the first 39" in said
+    # Without next observations nobody knows.
+    runs, said = read(saved(tmp_path / "y.npz", **arrays))
+    assert [run.steps for run in runs] == [19, 39]
+    assert "`terminals` alone tells" in said and "`timeouts` would" in said
+    arrays["terminals"] = np.isin(rows, ends)
+    assert "alone" not in read(saved(tmp_path / "z.npz", **arrays))[1]
+
+
 def test_a_table_tells_its_times_and_names_of_episodes(tmp_path):
     times = np.concatenate([0.02 * np.arange(size) for size in SIZES])
     label = np.repeat(["left", "right", "left again"], SIZES)

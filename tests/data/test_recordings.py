@@ -338,3 +338,27 @@ def test_other_names_of_several_joints_are_not_put_in_an_order(tmp_path):
         load_recordings(path, joints=["a", "b"])
     assert "joints=['hip'" not in str(caught.value)
     assert "not recorded by `locked`" in str(caught.value)
+
+
+def test_a_table_is_unpacked_whatever_its_name(tmp_path):
+    header = "time,q1,q2,dq1,dq2,tau1,tau2"
+    packed = table(tmp_path / "run.csv.gz", header, ROWS)
+    (run,) = load_recordings(packed.rename(tmp_path / "run.csv"))
+    check_rows(run)
+    plain = table(tmp_path / "plain.csv", header, ROWS)
+    (run,) = load_recordings(plain.rename(tmp_path / "plain.csv.gz"))
+    check_rows(run)
+
+
+@pytest.mark.parametrize("name", ["run.zip", "run.csv.bz2", "run.npz.gz"])
+def test_other_archives_have_to_be_unpacked(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match="Unpack it"):
+        load_recordings(tmp_path / name)
+
+
+def test_separators_of_thousands_are_named(tmp_path):
+    rows = ["t;q1;dq1;tau1", "0;0,5;0,1;1.091,5", "0,1;0,6;0,1;12.345.678,25"]
+    (tmp_path / "x.csv").write_text("\n".join(rows))
+    with pytest.raises(ValueError, match="'1.091.5'.* without separators of thousands"):
+        load_recordings(tmp_path / "x.csv")

@@ -31,6 +31,7 @@ from roboopt.data.io._boundaries import (
     check_next,
     episode_rows,
     tells_ends,
+    with_timeouts,
 )
 from roboopt.data.io._columns import Columns
 from roboopt.data.io._customary_names import (
@@ -129,9 +130,11 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
             )
         fields |= {} if counts is None else {"lengths": counts}
     if flat:
+        seen = fields["observations"], fields.get(NEXT)
+        arrays, note = with_timeouts(arrays, *seen, where)
         slices, ended = episode_rows(arrays, rows, where)
-        if note := check_next(fields["observations"], fields.get(NEXT), slices, where):
-            options.note(note)
+        for said in filter(None, (note, check_next(*seen, slices, where))):
+            options.note(said)
         parts = [_rows(fields, rows, part, where) for part in slices]
         for part, end in zip(parts, ended or (), strict=ended is not None):
             part["terminated"] = np.asarray(end)

@@ -23,6 +23,7 @@ WHOLE = (*STARTS, *ENDS, *LENGTHS, *INDICES)
 """Arrays that tell the end of every episode; others may tell some of them."""
 PARTIAL = (*DONES, *TERMINALS, *TIMEOUTS)
 BOUNDARIES = (*WHOLE, *PARTIAL)
+MAX_JUMP_SHARE = 0.05  # of the rows: more are no ends of episodes
 MASKS = ("mask", "masks", "valid", "valid_mask", "is_valid")
 """Of padded batches: which steps are of the episode."""
 
@@ -192,6 +193,45 @@ def batch_lengths(
     return lengths
 
 
+def with_timeouts(
+    arrays: Mapping[str, Any], before: np.ndarray, after: np.ndarray | None, where: str
+) -> tuple[Mapping[str, Any], str]:
+    """Return the arrays with `timeouts` where `terminals` alone tell ends, and a note.
+
+    Args:
+        arrays: by name, among them any of `BOUNDARIES`.
+        before: observations before each action, (T, obs).
+        after: those after each, None where the file has none.
+        where: the file, for the note.
+    """
+    told = [name for name in BOUNDARIES if name in arrays]
+    flags = [np.asarray(arrays[name]).reshape(-1) != 0 for name in told]
+    if not {*told} <= {*TERMINALS} or {len(flag) for flag in flags} != {len(before)}:
+        return arrays, ""
+    ends = np.any(flags, axis=0)
+    alone = f"in {where} `{told[0]}` alone tells where episodes end"
+    if after is None and not ends[-1]:
+        return arrays, (
+            f"{alone}, and the last does not end so: episodes that a limit of time "
+            "ended are not told apart, which `timeouts` would."
+        )
+    jumps = np.append(_jumps(before, after), False) & ~ends
+    if not 0 < jumps.sum() <= MAX_JUMP_SHARE * len(jumps):
+        return arrays, ""
+    return {**arrays, "timeouts": jumps}, (
+        f"{alone}: so do {jumps.sum()} rows, the first {jumps.argmax()}, whose next "
+        "observation is not that of the row below, as where a limit of time ends one."
+    )
+
+
+def _jumps(before: np.ndarray, after: np.ndarray | None) -> np.ndarray:
+    """Return which observations, (T − 1,), do not follow from the row above."""
+    if after is None or after.shape != before.shape:
+        return np.zeros(max(len(before) - 1, 0), bool)
+    close = np.isclose(after[:-1], before[1:], rtol=1e-4, atol=1e-6, equal_nan=True)
+    return np.asarray(~close.all(axis=-1))
+
+
 def check_next(
     before: np.ndarray,
     after: np.ndarray | None,
@@ -209,10 +249,7 @@ def check_next(
     Raises:
         RobooptError: if an episode ends there, and nothing tells it.
     """
-    if after is None or after.shape != before.shape:
-        return ""
-    close = np.isclose(after[:-1], before[1:], rtol=1e-4, atol=1e-6, equal_nan=True)
-    differs = np.asarray(~close.all(axis=-1))
+    differs = _jumps(before, after)
     if episodes is not None:
         differs[[part.stop - 1 for part in episodes[:-1]]] = False
     if not differs.any():

@@ -38,6 +38,7 @@ DECIMAL_COMMA = re.compile(r"(?<![^;\s])[-+]?\d*,\d+([eE][-+]?\d+)?(?![^;\s])")
 COMMA_NUMBER = r"[-+]?\d+(,\d+)?([eE][-+]?\d+)?"
 COMMA_NUMBERS = re.compile(rf"{COMMA_NUMBER}([;\s]+{COMMA_NUMBER})+")
 DELIMITERS = ",;\t|"
+GZIP = b"\x1f\x8b"
 
 
 def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
@@ -322,9 +323,11 @@ def _units(cells: list[str], width: int) -> list[str] | None:
 
 
 def _open(path: Path, encoding: str = "utf-8-sig") -> TextIOWrapper:
-    with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as file:
+    with open(path, "rb") as file:
+        zipped = file.read(2) == GZIP  # whatever its name says
+    with gzip.open(path) if zipped else open(path, "rb") as file:
         marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     encoding = "utf-16" if marked else encoding
-    if path.suffix.lower() == ".gz":
+    if zipped:
         return TextIOWrapper(gzip.open(path), encoding=encoding)
     return open(path, encoding=encoding)

@@ -50,6 +50,7 @@ PICKLED = (
     "Pickles could run code: write arrays by `np.savez('x.npz', observations=..., "
     "actions=...)`, and a data frame by `frame.to_parquet('x.parquet')`."
 )
+PACKED = "Unpack it, and name the file or folder inside."
 TEXTS = dict.fromkeys((".txt", ".dat", ".log", ".txt.gz", ".yaml"), read_csv)
 """Suffixes that notes have, too: in a folder they are read if there are no others."""
 READERS: dict[str, Reader] = {
@@ -80,6 +81,7 @@ WRITERS: dict[str, Callable[[Path, dict[str, list[np.ndarray]]], None]] = {
 OTHERS = {
     **dict.fromkeys((".pkl", ".pickle", ".p", ".joblib", ".pt", ".pth"), PICKLED),
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "Save the sheet as CSV."),
+    **dict.fromkeys((".zip", ".gz", ".bz2", ".xz", ".zst", ".tar", ".7z"), PACKED),
     ".json": "Write it by `pandas.read_json('x.json').to_parquet('x.parquet')`.",
     ".jsonl": "`pandas.read_json('x.jsonl', lines=True).to_parquet('x.parquet')`.",
 }

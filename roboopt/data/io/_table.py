@@ -1,5 +1,6 @@
 """Tables of any source: columns by their places, and their names."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,9 +52,11 @@ class Table:
 
     def _not_a_number(self, name: str, row: int) -> RobooptError:
         cell = str(self.named(name)[row])[:MAX_SHOWN]
+        grouped = re.fullmatch(r"\s*[-+]?\d{1,3}([.,' ]\d{3})+[.,]\d*\s*", cell)
+        cure = " Write numbers without separators of thousands." if grouped else ""
         return RobooptError(
             f"`path` must hold finite numbers, but {self.path} holds {cell!r} in "
-            f"column {name}, sample {row}."
+            f"column {name}, sample {row}.{cure}"
         )
 
     def arrays(self, names: Sequence[str]) -> dict[str, np.ndarray]:
