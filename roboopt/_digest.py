@@ -64,12 +64,16 @@ class _Digest:
 
     def of(self, value: Any, calls: bool = True) -> bytes:
         """Return the digest; with `calls` functions count by what they do."""
+        if type(value) in (str, int):
+            return _plain(value)
         found = hashlib.sha256()
         for part in self._parts(value, calls):
             found.update(part)
         return found.digest()
 
     def _parts(self, value: Any, calls: bool) -> list[Any]:
+        if isinstance(value, tuple | list):
+            return [b"(", *[self.of(item, calls) for item in value]]
         if isinstance(value, jax.Array) and jnp.issubdtype(
             value.dtype, jax.dtypes.prng_key
         ):
@@ -84,8 +88,6 @@ class _Digest:
             return [b"{", *(self.of(item, calls) for item in items)]
         if isinstance(value, set | frozenset):
             return [b"set", *sorted(self.of(item, calls) for item in value)]
-        if isinstance(value, tuple | list):
-            return [b"(", *(self.of(item, calls) for item in value)]
         if id(value) not in self._known:
             self._known[id(value)] = value, b"itself"
             self._known[id(value)] = value, self._object(value, calls)
@@ -127,11 +129,11 @@ class _Digest:
 
         def atom(variable: Any) -> Any:
             if isinstance(variable, Literal):
-                return str(variable.aval), variable.val
+                return _form(variable.aval), variable.val
             return numbers.setdefault(variable, len(numbers))
 
         inputs = [*getattr(jaxpr, "constvars", ()), *jaxpr.invars]
-        found: list[Any] = [(atom(v), str(v.aval)) for v in inputs]
+        found: list[Any] = [(atom(v), _form(v.aval)) for v in inputs]
         for equation in jaxpr.eqns:
             name, params = equation.primitive.name, dict(equation.params)
             if params.get("name") == ANNEALED:
@@ -150,8 +152,11 @@ class _Digest:
                 named["derivative"] = self.of(_derivative(jaxpr, equation))
                 self._differentiating = False
             found.append((name, [atom(v) for v in equation.invars], named))
-            found.append([(atom(v), str(v.aval)) for v in equation.outvars])
+            found.append([(atom(v), _form(v.aval)) for v in equation.outvars])
         return [*found, [atom(v) for v in jaxpr.outvars]]
+
+
+_form = functools.lru_cache(2**12)(str)  # of the abstract values, which repeat
 
 
 def _derivative(jaxpr: Any, equation: Any) -> Any:
@@ -189,6 +194,12 @@ def _derivative(jaxpr: Any, equation: Any) -> Any:
         return jax.make_jaxpr(derivative)(*forms)
     except NameError:  # An axis of a map around the equation.
         return None
+
+
+@functools.lru_cache(2**14)
+def _plain(value: str | int) -> bytes:
+    """Return the digest of text or a number, of which programs repeat few."""
+    return hashlib.sha256(ADDRESS.sub("", repr(value)).encode()).digest()
 
 
 def _named_settings(value: Any) -> list[Any]:

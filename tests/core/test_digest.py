@@ -68,3 +68,10 @@ def test_a_change_is_seen_within(name):
     other = [program(wrap, make(v)) for make, v in ((scaled, 3.0), (constant, -table))]
     assert same == again
     assert same[0] != other[0] and same[1] != other[1]
+
+
+def test_values_differ_by_their_type_and_not_by_addresses():
+    values = ["1", 1, 1.0, True, b"1", None, 0.0, -0.0, 0, False]
+    assert len({digest(value) for value in values}) == len(values)
+    assert len({digest([value]) for value in values}) == len(values)
+    assert digest("f at 0x7f01") == digest("f at 0x7f02")
