@@ -16,7 +16,7 @@ import numpy as np
 from roboopt.data import Trajectory
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError
-from roboopt.sysid._condensed import Condensed
+from roboopt.sysid._condensed import Condensed, effort_rows
 from roboopt.sysid._smoothing import least_squares_numbers
 from roboopt.urdf import EARTH_GRAVITY
 
@@ -25,6 +25,8 @@ MIN_GAIN = 1.5  # ratio of what is left, that names a suspicion
 MIN_FURTHER_GAIN = 1.3  # of a change to others
 TIE = 1.05  # of what is left: neither explains it better
 MAX_INSTANTS = 1000
+FIRST_TILT = 0.3  # of gravity, in radians: a base is seldom tilted by more
+MAX_TILTS = 60  # that are tried
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +54,12 @@ def suspicions(
     if not np.any(first[list(model.actuated)] > MIN_SHARE * recorded):
         return ()
     while True:
-        tried = [(_left(error, other), other) for other in _others(case)]
-        best, other = min(tried, key=lambda one: _gain(one[0], first))
-        if _gain(best, left) > 1 / MIN_FURTHER_GAIN:
+        for others in (_others(case), _tilted(error, case)):
+            tried = [(_left(error, other), other) for other in others]
+            best, other = min(tried, key=lambda one: _gain(one[0], first))
+            if further := _gain(best, left) <= 1 / MIN_FURTHER_GAIN:
+                break
+        if not further:
             break
         alike = [one.said[-1] for left_by, one in tried if _gain(left_by, best) < TIE]
         said = (*case.said, " or ".join(alike))
@@ -94,11 +99,54 @@ def _others(case: _Case) -> Iterator[_Case]:
     for direction in [*directions, np.zeros(3)]:
         gravity = size * direction + 0.0  # not −0
         if not np.allclose(gravity, now):
-            axis = ", ".join(f"{x:g}" for x in gravity)
-            robot = lambda m: m.inner.robot.gravity  # noqa: E731
-            changed = eqx.tree_at(robot, model, jnp.asarray(gravity))
-            said = (*case.said, f"gravity ({axis}) m/s² in the base's axes")
-            yield dataclasses.replace(case, model=changed, said=said)
+            yield _falling(case, gravity)
+
+
+def _tilted(error: InverseDynamicsError, case: _Case) -> Iterator[_Case]:
+    """Yield the case with the gravity that explains the efforts best, near its own."""
+    from scipy.optimize import minimize  # Slow to import.
+
+    model, now = case.model, np.asarray(case.model.inner.robot.gravity)
+    size = float(np.linalg.norm(now))
+    if not size:
+        yield case
+        return
+    axes = np.linalg.svd(now[None])[2][1:]  # across it
+
+    def rows(gravity: np.ndarray) -> np.ndarray:
+        made = effort_rows(error, _falling(case, gravity).model, case.data)
+        return np.concatenate([part for _, part in made], 1)
+
+    none = rows(np.zeros(3))  # Efforts are linear in gravity, too.
+    along = np.stack([rows(axis) - none for axis in np.eye(3)], -1)
+
+    def gravity(tilts: np.ndarray) -> np.ndarray:
+        tilted = now / size + tilts @ axes
+        return size * tilted / np.linalg.norm(tilted)
+
+    def left(tilts: np.ndarray) -> float:
+        condensed = Condensed(none + along @ gravity(tilts), none.shape[1])
+        errors = condensed.rms(least_squares_numbers(condensed, model))
+        return float(np.sum(np.log(np.maximum(errors, 1e-300))))
+
+    corners = FIRST_TILT * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    found = minimize(
+        left,
+        np.zeros(2),
+        method="Nelder-Mead",
+        options={"initial_simplex": corners, "maxfev": MAX_TILTS, "xatol": 1e-3},
+    )
+    yield _falling(case, gravity(found.x))
+
+
+def _falling(case: _Case, gravity: np.ndarray) -> _Case:
+    """Return the case with another gravity [m/s²]."""
+    model = eqx.tree_at(
+        lambda m: m.inner.robot.gravity, case.model, jnp.asarray(gravity)
+    )
+    axis = ", ".join(f"{x:.3g}" for x in np.round(gravity, 3) + 0.0)
+    said = f"gravity ({axis}) m/s² in the base's axes"
+    return dataclasses.replace(case, model=model, said=(*case.said, said))
 
 
 def _changed(

@@ -1,5 +1,6 @@
 """What is wrong with a robot's file or columns is named where efforts are not met."""
 
+import re
 from pathlib import Path
 
 import jax
@@ -26,8 +27,12 @@ def arm(gravity=(0.0, 0.0, -9.81)):
 
 @pytest.fixture(scope="module")
 def columns():
+    return moved(arm())
+
+
+def moved(model):
     """Return positions, velocities and efforts of a motion, with noise."""
-    model, random = arm(), np.random.default_rng(0)
+    random = np.random.default_rng(0)
     rates = random.uniform(1, 6, (model.joints, 5))
     waves = rates * STEP * np.arange(1001)[:, None, None]
     waves = waves + random.uniform(0, 6, rates.shape)
@@ -82,6 +87,20 @@ def test_exchanged_columns_are_named(columns):
 def test_the_direction_of_gravity_is_named(columns):
     found = suspected(columns, gravity=(0.0, 9.81, 0.0))
     assert len(found) == 1 and "gravity (0, 0, -9.81) m/s²" in found[0]
+
+
+@pytest.mark.parametrize("tilt, axis", [(0.35, 0), (0.6, 1)])
+def test_a_tilted_base_is_named_with_its_gravity(tilt, axis):
+    gravity = 9.81 * np.array([0.0, 0.0, -np.cos(tilt)])
+    gravity[axis] = 9.81 * np.sin(tilt)
+    (found,) = suspected(moved(arm(gravity)))
+    told = re.search(r"gravity \((.*)\) m/s²", found)[1]
+    assert np.allclose([float(x) for x in told.split(", ")], gravity, atol=0.15)
+
+
+def test_a_robot_that_is_given_without_gravity_has_it(columns):
+    found = suspected(columns, gravity=(0.0, 0.0, 0.0))
+    assert len(found) == 1 and "gravity (0, 0, -9.8" in found[0]
 
 
 def test_joints_whose_gears_multiply_an_inertia_are_named(columns):
