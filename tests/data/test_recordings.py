@@ -357,6 +357,13 @@ def test_other_archives_have_to_be_unpacked(tmp_path, name):
         load_recordings(tmp_path / name)
 
 
+def test_a_folder_of_tfrecord_files_is_told_what_to_write(tmp_path):
+    for name in ("x-train.tfrecord-00000-of-00001", "dataset_info.json"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match="arrays of each episode by `np.savez`"):
+        load_recordings(tmp_path)
+
+
 def test_separators_of_thousands_are_named(tmp_path):
     rows = ["t;q1;dq1;tau1", "0;0,5;0,1;1.091,5", "0,1;0,6;0,1;12.345.678,25"]
     (tmp_path / "x.csv").write_text("\n".join(rows))

@@ -53,6 +53,35 @@ def test_a_counter_that_begins_anew_goes_on(tmp_path, name, bits, unit, wraps):
     np.testing.assert_allclose(run.observations[:, 0], ANGLE)
 
 
+@pytest.mark.parametrize(
+    "first, before", [(1.0, ""), (1.0, "31.12.2026 "), (86399.0, "")]
+)
+def test_times_of_the_day_are_read(tmp_path, first, before):
+    stamps = np.round(first + 0.005 * np.arange(COUNT), 3)
+    texts = []
+    for stamp in stamps % 86400:
+        minutes, seconds = divmod(stamp, 60)
+        hours, minutes = divmod(int(minutes), 60)
+        texts.append(f"{before}{hours}:{minutes:02}:{seconds:06.3f}")
+    (run,), said = read_told(logged(tmp_path / "x.csv", "time", texts))
+    assert run.time_step == pytest.approx(0.005) and run.times is None
+    assert ("as a clock does at midnight" in said) == (stamps[-1] >= 86400)
+
+
+@pytest.mark.parametrize("name, unit", [("millis", 1e3), ("micros", 1e6)])
+def test_times_called_by_their_unit_are_in_it(tmp_path, name, unit):
+    stamps = (0.005 * unit * np.arange(COUNT)).round().astype(int)
+    (run,), said = read_told(logged(tmp_path / "x.csv", name, stamps))
+    assert run.time_step == pytest.approx(0.005) and "converted" in said
+
+
+def test_names_of_columns_that_come_again_are_told(tmp_path):
+    path = logged(tmp_path / "x.csv", "time", 0.005 * np.arange(COUNT))
+    path.write_text(f"{path.read_text()}\n{path.read_text()}")
+    with pytest.raises(ro.RobooptError, match="names of columns come again"):
+        read_told(path)
+
+
 def test_a_counter_with_a_sign_and_one_in_seconds_go_on():
     count = 2**31 - 3 + np.arange(6.0)
     signed = (count + 2**31) % 2**32 - 2**31

@@ -102,7 +102,8 @@ def _last_rows(name: str, value: np.ndarray, rows: int, where: str) -> set[int]:
         starts = np.flatnonzero(np.append(True, value[1:] != value[:-1]))
         _, first = np.unique(value, return_index=True)
         if again := sorted({*starts.tolist()} - {*first.tolist()}):
-            shown = f"that of row {again[0]}, {value[again[0]]}, was there before"
+            shown = f"that of row {again[0]}, {value[again[0]]}, was there before: "
+            shown += "sort the rows by it and by their numbers or times"
             require(False, "keeps the rows of an episode together", shown)
         return {*(starts[1:] - 1).tolist(), rows - 1}
     require(kind in "fiub", "holds numbers", shape)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError, require
+from roboopt.data.io._units import COUNTED, unit_of, unknown_unit, without_unit
 from roboopt.data.io._units import CURRENTS as CURRENT_UNITS
-from roboopt.data.io._units import unit_of, unknown_unit, without_unit
 
 ALIASES = {
     "positions": set("q qpos pos position positions theta angle angles θ".split()),
@@ -38,7 +38,7 @@ DOTTED = re.compile("(?<![^\\W\\d_])([qθτ])([\u0307\u0308])")
 TIMES = (
     *("headerstamp", "t", "time", "timestamp", "timestamps", "stamp"),
     *("elapsed", "elapsedtime", "tout", "zeit"),
-    *("times", "ts", "simtime", "sampletime", "sampletimes"),
+    *("times", "ts", "simtime", "sampletime", "sampletimes", *COUNTED),
 )
 RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
 MEASURED = set("meas measured msr actual act fbk feedback".split())

@@ -82,6 +82,7 @@ OTHERS = {
     **dict.fromkeys((".pkl", ".pickle", ".p", ".joblib", ".pt", ".pth"), PICKLED),
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "Save the sheet as CSV."),
     **dict.fromkeys((".zip", ".gz", ".bz2", ".xz", ".zst", ".tar", ".7z"), PACKED),
+    ".tfrecord": "Write the arrays of each episode by `np.savez`.",
     ".json": "Write it by `pandas.read_json('x.json').to_parquet('x.parquet')`.",
     ".jsonl": "`pandas.read_json('x.jsonl', lines=True).to_parquet('x.parquet')`.",
 }
@@ -226,12 +227,9 @@ def load_episodes(
         ImportError: if a package that reads the format is not installed.
     """
     require_positive(time_step=time_step, default_time_step=default_time_step)
-    options = ReadOptions(
-        time_step=time_step,
-        observation_keys=observation_keys,
-        untold=default_time_step or STEP_S,
-        names={} if names is None else names,
-    )
+    given = {"time_step": time_step, "observation_keys": observation_keys}
+    named = {} if names is None else names
+    options = ReadOptions(**given, untold=default_time_step or STEP_S, names=named)
     runs = _load(path, options)
     _warn(options)
     return runs
@@ -390,7 +388,8 @@ def _sources(path: Any) -> list[tuple[Any, Reader]]:
 
 def _advice(files: Iterable[Path]) -> str:
     """Return what to do with files of other formats, after a blank."""
-    found = [OTHERS[f.suffix.lower()] for f in files if f.suffix.lower() in OTHERS]
+    ends = {f.suffix.lower().partition("-")[0] for f in files}
+    found = [text for end, text in OTHERS.items() if end in ends]
     return f" {found[0]}" if found else ""
 
 

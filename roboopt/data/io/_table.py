@@ -54,6 +54,8 @@ class Table:
         cell = str(self.named(name)[row])[:MAX_SHOWN]
         grouped = re.fullmatch(r"\s*[-+]?\d{1,3}([.,' ]\d{3})+[.,]\d*\s*", cell)
         cure = " Write numbers without separators of thousands." if grouped else ""
+        if cell.strip() == name:
+            cure = " The names of columns come again: give each log a file of its own."
         return RobooptError(
             f"`path` must hold finite numbers, but {self.path} holds {cell!r} in "
             f"column {name}, sample {row}.{cure}"

@@ -10,6 +10,10 @@ import numpy as np
 from roboopt._errors import RobooptError
 
 DATE = r"(\d{4})/(\d\d)/(\d\d)[T /]"
+CLOCK = (
+    r"(?:(\d{1,2})\.(\d{1,2})\.(\d{4})[T ]+)?"  # as in German
+    r"(\d{1,2})(:\d\d:\d\d(?:[.,]\d{1,9})?)"
+)
 UNITS = (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3))
 SINCE_1970 = (3e16, 3e13, 3e10)  # in ns, µs and ms: from 1971 on
 EVEN_STEP_TOLERANCE = 1e-6  # relative deviation from the mean step
@@ -18,8 +22,15 @@ MIN_ROUNDED = 50  # samples that tell rounded times from uneven ones
 MAX_STAMP, MAX_DIGITS = 2**62, 22
 LONG_STEP = 0.5  # s: of few robots, and of many counters
 TOO_LONG_STEPS = (1.5e5, 500.0, 1.0)  # of times in s, which are then in ns, µs, ms
-COUNTER_BITS = (32, 31, 24, 16)
-COUNTED_S = (1.0, 1e-3, 1e-6)  # a count, or s in a ms or µs of it
+PERIODS = {
+    **{
+        2.0**bits * unit: f"a counter of {bits} bits does at its end"
+        for bits in (32, 31, 24, 16)
+        for unit in (1.0, 1e-3, 1e-6)  # a count, or s in a ms or µs of it
+    },
+    **{86400 * unit: "a clock does at midnight" for unit in (1.0, 1e3, 1e6, 1e9)},
+}
+"""After which times begin anew, and what does so."""
 MAX_WRAPPED_STEPS = 3.0  # median steps from the last count to the first of the next
 
 
@@ -94,18 +105,16 @@ def unwrapped(since: np.ndarray) -> tuple[np.ndarray, str]:
     if not back.any() or back.mean() > 0.5:
         return since, ""
     usual = float(np.median(steps[~back]))
-    for bits in COUNTER_BITS:
-        for unit in COUNTED_S:
-            period = 2.0**bits * unit
-            missing = steps[back] + period
-            fits = (missing > 0) & (missing <= MAX_WRAPPED_STEPS * usual)
-            if fits.all() and np.ptp(since) < period:
-                times = "once" if back.sum() == 1 else f"{back.sum()} times"
-                row = int(back.argmax()) + 1
-                return since + period * np.append(0, np.cumsum(back)), (
-                    f"begins anew {times}, first at sample {row}, as a counter of "
-                    f"{bits} bits does at its end: read as times that go on."
-                )
+    for period, cause in PERIODS.items():
+        missing = steps[back] + period
+        fits = (missing > 0) & (missing <= MAX_WRAPPED_STEPS * usual)
+        if fits.all() and np.ptp(since) < period:
+            times = "once" if back.sum() == 1 else f"{back.sum()} times"
+            row = back.argmax() + 1
+            return since + period * np.append(0, np.cumsum(back)), (
+                f"begins anew {times}, first at sample {row}, as {cause}: read as "
+                "times that go on."
+            )
     return since, ""
 
 
@@ -115,15 +124,28 @@ def is_date(cell: str) -> bool:
 
 
 def _dates(cells: np.ndarray) -> np.ndarray | None:
-    """Return cells of text as dates, None unless the first is one, such as of ISO."""
-    if not is_date(str(cells[0])):
+    """Return cells of text as dates, None unless the first is one, such as of ISO.
+
+    Times of the day without a date are of one day.
+    """
+    if _in_iso(str(cells[0])) is None:
         return None
-    cells = np.array([re.sub(DATE, r"\1-\2-\3 ", str(cell), count=1) for cell in cells])
-    texts = [re.sub(r"(Z|[+-]00:?00)$", "", str(cell).strip()) for cell in cells]
     try:
-        return np.array(texts, "datetime64[ns]")
+        return np.array([_in_iso(str(cell)) or "" for cell in cells], "datetime64[ns]")
     except ValueError:
         return None
+
+
+def _in_iso(cell: str) -> str | None:
+    """Return a date and time, or a time of the day, as ISO 8601 writes it."""
+    cell = cell.strip()
+    if found := re.fullmatch(CLOCK, cell):
+        day, month, year, hour, rest = found.groups()
+        date = f"{year}-{month:0>2}-{day:0>2}" if year else "1970-01-01"
+        return f"{date}T{hour:0>2}{rest.replace(',', '.')}"
+    if not is_date(cell):
+        return None
+    return re.sub(r"(Z|[+-]00:?00)$", "", re.sub(DATE, r"\1-\2-\3 ", cell, count=1))
 
 
 def _of_text(cells: np.ndarray) -> tuple[np.ndarray, float, float]:

@@ -134,6 +134,8 @@ LETTERS = {
 """Units of one letter, and the words behind which they need no brackets."""
 CAPITALS = {"ma": "mA", "mn": "mN", "kn": "kN"}
 """Without brackets they are units in these letters alone."""
+COUNTED = ("millis", "micros")
+"""Times that are called by their unit alone, as Arduino does."""
 BRACKETED = re.compile(r"(.*?)[\s_]*[\[(]\s*([^\[\]()]*?)\s*[\])]\s*")
 NUMBER = re.compile(r"(.*?)([\s_.]*[\[(]\s*\d+\s*[\])]|[\s_.]+\d+)\s*")
 
@@ -190,6 +192,8 @@ def in_other_units(names: list[str | None], quantity: str) -> str:
 
 def _split(name: str) -> tuple[str, str | None]:
     """Return the name without its unit, and the unit's canonical spelling."""
+    if (whole := name.strip().lower()) in COUNTED:
+        return name, whole
     if (bare := _at_end(name))[1] is None and (match := NUMBER.fullmatch(name)):
         bare = _at_end(match[1])
         if bare[1] is not None:
