@@ -19,6 +19,8 @@ FLAG, RESUME = "--config", "--resume"
 CODE = ("env", "environment", "task", "demonstrator", "option")
 """Flags that may name a module, as in my_package:Mine-v0 or task=file.py:NAME."""
 OWN = "roboopt_envs:"
+RECORDED = ("log",)
+"""Flags of the output that are settings of a run."""
 
 
 def split_config(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -48,10 +50,7 @@ def defaults_from(path: Path, command: Any, flag: str = FLAG) -> Any:
         raise RobooptError(f"{flag} {path} holds no settings of a run") from error
     if recorded != command.__name__.lower():
         raise RobooptError(f"{flag} {path} must be of this command, got {recorded}")
-    parts = {
-        "": command,
-        **{n: k for n, k in groups(command).items() if k is not Output},
-    }
+    parts = {"": command, **groups(command)}
     made: dict[str, Any] = {}
     for group, kind in reversed(parts.items()):
         hints = get_type_hints(kind)
@@ -61,6 +60,7 @@ def defaults_from(path: Path, command: Any, flag: str = FLAG) -> Any:
             )
             for field in dataclasses.fields(kind)
             if (name := field.name.rstrip("_")) in flags
+            and (kind is not Output or name in RECORDED)
         }
         made[group] = kind(**values, **({} if group else made))
     if flags:

@@ -5,12 +5,16 @@ import shlex
 from typing import Any
 
 from roboopt._errors import RobooptError
+from roboopt._reading import read_json
 from roboopt.cli._config import RESUME as FLAG
-from roboopt.cli._config import code_named
+from roboopt.cli._config import code_named, defaults_from
 from roboopt.cli._flags import Output, all_flags, groups, spelled
+from roboopt.cli._run_folder import SETTINGS, resumable
 
-OF_THE_PROCESS = "resume", "no_video", "figures"
+OF_THE_PROCESS = "resume", "no_video", "figures", "log"
 """Flags of the output that a resumed run may be given."""
+COMPLETE = "complete"
+"""The entry of settings.json of a run that no signal and no time limit ended."""
 
 
 def resumed(command: Any, before: Any) -> Any:
@@ -34,6 +38,27 @@ def resumed(command: Any, before: Any) -> Any:
                     "the settings"
                 )
     return command
+
+
+def finished(command: Any) -> str:
+    """Return a line that says that nothing is left to resume; empty where something is.
+
+    A run is finished whose settings say that it is complete, unless the command changes
+    one of the flags that may be changed.
+    """
+    path = resumable(command.output.resume)
+    settings = read_json(path / SETTINGS)
+    if not settings.get(COMPLETE):
+        return ""
+    before = defaults_from(path, type(command), FLAG)
+    own = groups(command)
+    compared = {f.name for f in dataclasses.fields(command)} - {"watch"}
+    compared -= {name for name in own if own[name] is Output}
+    if any(getattr(command, name) != getattr(before, name) for name in compared):
+        return ""
+    more = [spelled(name) for name in command.endings if name in compared]
+    said = f"{path} is finished, and stays as it is."
+    return f"{said} It goes on with another {' or '.join(more)}." if more else said
 
 
 def how_to_resume(command: Any, path: str) -> str:

@@ -18,10 +18,11 @@ from roboopt_envs import import_pybullet_silently
 from roboopt._errors import RobooptError
 from roboopt._interrupt import cleaned_up, ending, exit_code, leaves, shielded
 from roboopt._progress import say
+from roboopt.cli._config import RECORDED
 from roboopt.cli._flags import Output, flags_named, groups, verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._results import write_report
-from roboopt.cli._resume import how_to_report, how_to_resume
+from roboopt.cli._resume import COMPLETE, finished, how_to_report, how_to_resume
 from roboopt.cli._run_folder import CHECKPOINT, FIGURES, REPORT, SETTINGS, RunFolder
 from roboopt.data import save, write_json
 from roboopt.loggers import LOGGERS
@@ -60,6 +61,9 @@ def run(
     check_formats((output.figures or "pdf").split(","), "figures")
     logs = _log_names(output.log)
     if output.resume is not None:
+        if said := finished(command):
+            print(said)
+            return 0
         folder = RunFolder.resume(output.resume)
     else:
         taken = output.runs, output.name, name
@@ -209,8 +213,9 @@ def flags_of(command: Any) -> dict[str, Any]:
     """Return the part of settings.json that `--config` reads."""
     given = verb_arguments(command)
     for name, kind in groups(command).items():
-        if kind is not Output:
-            given |= vars(getattr(command, name))
+        group = vars(getattr(command, name))
+        names = RECORDED if kind is Output else group
+        given |= {name: group[name] for name in names}
     flags = {name.rstrip("_"): plain(value) for name, value in given.items()}
     return {"command": type(command).__name__.lower(), "flags": flags}
 
@@ -222,6 +227,7 @@ def _settings(command: Any, result: VerbResult) -> dict[str, Any]:
     return {
         **flags_of(command),
         **plain(result.record()),
+        COMPLETE: not (result.interrupted or ending()) and _is_complete(result),
         "versions": {
             **{name: _version(name) for name in PACKAGES},
             "python": platform.python_version(),
@@ -233,6 +239,14 @@ def _settings(command: Any, result: VerbResult) -> dict[str, Any]:
             "jax_enable_x64": bool(jax.config.jax_enable_x64),  # pyright: ignore
         },
     }
+
+
+def _is_complete(result: VerbResult) -> bool:
+    """Return whether neither time nor an evaluation that was asked for is missing."""
+    parts = [result, *(getattr(result, name, None) for name in ("result", "training"))]
+    ended = {getattr(part, "reason", None) for part in parts}
+    failed = getattr(result, "evaluation_failure", "")
+    return not failed and ended.isdisjoint(("seconds", "interrupted", "source"))
 
 
 def _version(package: str) -> str | None:

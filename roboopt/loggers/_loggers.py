@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import json
 import math
+import os
 import re
 import socket
 import time
@@ -117,10 +118,12 @@ class TensorBoard(Logger):
         super().__init__(every)
         events = _package("tensorboardX.proto.event_pb2", EXTRA)
         records = _package("tensorboardX.record_writer", EXTRA)
-        self._event, self._summary = (
+        self._event, self._session, self._goes_on = (
             events.Event,
-            _package("tensorboardX.proto.summary_pb2", EXTRA).Summary,
+            events.SessionLog,
+            False,
         )
+        self._summary = _package("tensorboardX.proto.summary_pb2", EXTRA).Summary
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
         self.target = Path(folder) / name
         try:
@@ -136,10 +139,16 @@ class TensorBoard(Logger):
     @classmethod
     def for_run(cls, folder: Path) -> "TensorBoard":
         """Write into the folder itself: `tensorboard --logdir runs` shows all runs."""
-        return cls(folder)
+        made = cls(folder)
+        made._goes_on = len([*folder.glob("events.*")]) > 1
+        return made
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Add one event with all metrics."""
+        if self._goes_on:
+            # TensorBoard then drops the events from this step on in earlier files.
+            self._goes_on = False
+            self._add(step=step, session_log=self._session(status=self._session.START))
         values = [
             self._summary.Value(tag=name.replace(".", "/"), simple_value=value)
             for name, value in metrics.items()
@@ -149,6 +158,8 @@ class TensorBoard(Logger):
         if time.monotonic() - self._flushed > FLUSH_S:
             self._file.flush()
             self._flushed = time.monotonic()
+        else:  # Out of this process, which may be killed, if not on the disk yet.
+            self._file._writer.flush()
 
     def _add(self, **event: Any) -> None:
         made = self._event(wall_time=time.time(), **event)
@@ -176,7 +187,7 @@ class JSONLines(Logger):
             RobooptError: if `every` is below 1, or the file cannot be written.
         """
         super().__init__(every)
-        self.target, self.run = path, 1
+        self.target, self.run, self._goes_on = path, 1, False
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             if Path(path).is_file() and (text := Path(path).read_bytes()):
@@ -191,14 +202,27 @@ class JSONLines(Logger):
     def for_run(cls, folder: Path) -> "JSONLines":
         """Append to log.jsonl, where a resumed run goes on."""
         made = cls(folder / "log.jsonl")
-        made.run = 1
+        made.run, made._goes_on = 1, True
         return made
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Add a line; numbers that are not finite become null, as JSON has none."""
+        if self._goes_on:
+            self._goes_on = False
+            self._cut(step)
         numbers = {n: x if math.isfinite(x) else None for n, x in metrics.items()}
         run = {"run": self.run} if self.run > 1 else {}
         self._file.write(json.dumps({**run, "step": step, **numbers}) + "\n")
+
+    def _cut(self, step: int) -> None:
+        """Drop the lines from `step` on: those steps are taken again after a kill."""
+        kept = 0
+        for line in Path(self.target).read_bytes().splitlines(keepends=True):
+            found = re.match(rb'{"step": (\d+)\b.*\n', line)
+            if found is None or int(found[1]) >= step:
+                break
+            kept += len(line)
+        os.truncate(self.target, kept)
 
     def close(self) -> None:
         """Write what is left."""

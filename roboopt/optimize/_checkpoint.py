@@ -23,7 +23,8 @@ from roboopt.optimize._identity import check_identity
 PERIOD_S = 10.0
 KEPT = 3  # the latest checkpoint and those before it
 PART, LEAF, IDENTITY = "part/", "leaf/", "identity/"
-RECORDS: tuple[str, ...] = ("history", "first_gradient")
+RECORDS: tuple[str, ...] = ("history", "first_gradient", "time")
+TIMES = "seconds", "compile_seconds"  # that the descent took before
 Records = dict[str, dict[str, np.ndarray]]
 
 

@@ -97,15 +97,18 @@ def least_squares(
     limits = fit.limits(bounds, model)
     search = _Search(fit, *limits, tolerance)
     compiled = time.perf_counter() - began
-    losses, reason = [search.loss], "steps"
+    losses, reason, earlier = [search.loss], "steps", 0.0
     if part is not None:
         found = part.read(search.state(), (), fit_identity(fit, *limits))
         if found is not None:
             keep()
             search.restore(found.state)
             losses = found.records["history"]["loss"].tolist()
+            earlier = float(found.records["time"].get("seconds", 0.0))
+            told.resume(len(losses))
             reason = "tolerance" if search.converged else "steps"
-    if len(losses) == 1:
+    resumed = len(losses)
+    if resumed == 1:
         told.tell(0, {"loss": np.array(losses)})
     with progress_line(steps, progress) as show, shielded():
         try:
@@ -118,13 +121,13 @@ def least_squares(
                 losses.append(loss)
                 keep()
                 spent = time.perf_counter() - began
-                if part is not None and part.is_due():
-                    part.write(*search.checkpoint(losses))
                 status = Status(step, loss, loss, search.model, spent)
                 show(step, f"step {step} of {steps}: loss {loss:.6g}")
                 with exposed():
                     stopped = callback is not None and callback(status) is True
                     told.tell(step, {"loss": np.array([loss])})
+                if part is not None and part.is_due():
+                    part.write(*search.checkpoint(losses, earlier + spent))
                 if stopped:
                     reason = "callback"
                 elif search.converged:
@@ -134,8 +137,11 @@ def least_squares(
         except KeyboardInterrupt:
             reason = "interrupted"
         taken = len(losses) - 1
+        spent = earlier
+        if not 1 < resumed == len(losses):
+            spent += time.perf_counter() - began
         if part is not None and (taken or reason != "interrupted"):
-            part.write(*search.checkpoint(losses))
+            part.write(*search.checkpoint(losses, spent))
     message = stop_message(reason, taken)
     if part is not None and part.unwritten:
         message += f"; {part.unwritten}"
@@ -146,7 +152,7 @@ def least_squares(
         reason=reason,
         message=message,
         steps=taken,
-        seconds=time.perf_counter() - began,
+        seconds=spent,
         compile_seconds=compiled,
     )
 
@@ -228,9 +234,12 @@ class _Search:
             setattr(self, name, value if value.ndim else value.item())
         self.linearized = False
 
-    def checkpoint(self, losses: list[float]) -> tuple[Any, tuple, Records]:
+    def checkpoint(
+        self, losses: list[float], seconds: float
+    ) -> tuple[Any, tuple, Records]:
         """Return what a checkpoint holds after steps with these losses."""
-        return self.state(), (), {"history": {"loss": np.array(losses)}}
+        time = {"seconds": np.array(seconds)}
+        return self.state(), (), {"history": {"loss": np.array(losses)}, "time": time}
 
     @property
     def loss(self) -> float:

@@ -21,7 +21,7 @@ from roboopt._interrupt import check, exposed, keep, shielded
 from roboopt._progress import progress_line
 from roboopt.gradients import differentiating, inner
 from roboopt.optimize._bounds import by_parameter
-from roboopt.optimize._checkpoint import RECORDS, Part
+from roboopt.optimize._checkpoint import RECORDS, TIMES, Part
 from roboopt.optimize._ending import (
     FAILURES,
     failed_starts,
@@ -69,6 +69,14 @@ class Run:
         self.same_batch, self.first_gradient = False, {}
         self.taken, self.compile_seconds, self.failure = 0, 0.0, ""
         self.step_seconds = 0.0
+        self.resumed, self.earlier_seconds, self.compiled = 0, 0.0, 0.0
+
+    @property
+    def total_seconds(self) -> float:
+        """Return the time of the steps, with that before an interruption."""
+        idle = 0 < self.resumed == self.taken
+        here = 0.0 if idle else time.perf_counter() - self.began
+        return self.earlier_seconds + here
 
     def resume(self, state: State) -> State:
         """Return the state in the checkpoint, if there is one."""
@@ -83,9 +91,12 @@ class Run:
             return state
         state, (of_source, of_callback) = found.state, found.outside
         keep()
-        history, self.first_gradient = (found.records[name] for name in RECORDS)
+        history, self.first_gradient, times = (found.records[n] for n in RECORDS)
+        spent = (float(times.get(name, 0.0)) for name in TIMES)
         self.rows, self.taken = [history], len(history["loss"])
         self.same_batch = self.taken > 0
+        self.log.resume(self.taken)
+        self.resumed, self.earlier_seconds, self.compiled = self.taken, *spent
         if of_callback is not None:
             self.callback.restore(of_callback)  # type: ignore
         if self.feed.changes and self.taken <= self.steps:
@@ -100,7 +111,9 @@ class Run:
 
     def _save(self, state: State) -> None:
         if self.checkpoint is not None and jax.process_index() == 0:
-            values = self._history(), self.first_gradient
+            spent = self.total_seconds, self.compiled or self.compile_seconds
+            times = dict(zip(TIMES, map(np.asarray, spent), strict=True))
+            values = self._history(), self.first_gradient, times
             records = dict(zip(RECORDS, values, strict=True))
             state, outside = self._local(state), self._states_outside()
             self.checkpoint.write(state, outside, records)
@@ -375,8 +388,8 @@ class Run:
             reason=reason,
             message=message,
             steps=steps,
-            seconds=time.perf_counter() - self.began,
-            compile_seconds=self.compile_seconds,
+            seconds=self.total_seconds,
+            compile_seconds=self.compiled or self.compile_seconds,
             first_gradient=self.first_gradient,
             gradient=self._gradient(state),
             smoothed=self.problem.noisy and self.problem.validation is None,

@@ -28,6 +28,11 @@ class StepLog:
         self._log = log if jax.process_index() == 0 else None
         self._held: tuple[int, Mapping[str, np.ndarray]] | None = None
 
+    def resume(self, taken: int) -> None:
+        """Go on after so many steps, which were told before the interruption."""
+        if isinstance(self._log, OneLog):
+            self._log.resume(taken)
+
     def tell(
         self, first: int, rows: Mapping[str, np.ndarray], *, hold: bool = False
     ) -> None:
@@ -80,9 +85,14 @@ class OneLog:
     def of_next(self) -> Log | None:
         """Return the function to give to the next descent."""
         self._before = self._last + 1
-        return None if self._log is None else self._tell
+        return None if self._log is None else self
 
-    def _tell(self, step: int, metrics: dict[str, float]) -> None:
+    def resume(self, taken: int) -> None:
+        """Count steps that the descent took before an interruption."""
+        self._last = self._before + taken - 1
+
+    def __call__(self, step: int, metrics: dict[str, float]) -> None:
+        """Tell of a step of the descent that goes on."""
         self._last = self._before + step
         assert self._log is not None
         self._log(self._last, metrics)

@@ -60,7 +60,7 @@ class Monitor:
         self.show: Callable[[int, str], object] = lambda timesteps, text: None
         self.rows: list[tuple] = []
         self.timesteps, self.ended = 0, ""
-        self._step, self._seconds, self._earlier, self._resumed = 0, 0.0, 0.0, ""
+        self._step, self._seconds, self._earlier, self._resumed = 0, 0.0, 0.0, 0
         self._written = time.perf_counter()
 
     def state(self) -> dict[str, np.ndarray]:
@@ -76,10 +76,7 @@ class Monitor:
         if isinstance(self._run.progress, Measured):
             self._run.progress.resume(self._step, self.timesteps)
         else:
-            self._resumed = (
-                f"; resumed after {self.timesteps} timesteps with new episodes, so "
-                "the policy is another than without the interruption"
-            )
+            self._resumed = self.timesteps
         if self._file is not None and Path(self._file).exists():
             # The log may be younger than the checkpoint.
             rows = Returns.read(self._file).rows()
@@ -158,7 +155,12 @@ class Monitor:
             message = f"{taken} timesteps taken, of a budget of {budget}"
         elif reason == "steps":
             message += self._unused()
-        return reason, message + self._resumed
+        if 0 < self._resumed < self.timesteps:
+            message += (
+                f"; resumed after {self._resumed} timesteps with new episodes, so the "
+                "policy is another than without the interruption"
+            )
+        return reason, message
 
     def _unused(self) -> str:
         """Say why a good part of the budget is left: blocks of samples are whole."""

@@ -109,7 +109,7 @@ def descend(
             break
         failures = np.concatenate([fresh[~succeeded], failures])
         batch = _replace_half(problem.starts, failures)
-    return _joined(results, scores, time.perf_counter() - began)
+    return _joined(results, scores)
 
 
 def _tried(
@@ -135,9 +135,7 @@ def _replace_half(batch: np.ndarray, failures: np.ndarray) -> np.ndarray:
     return np.concatenate([hard, batch[: len(batch) - len(hard)]])
 
 
-def _joined(
-    results: list[Result], scores: list[tuple[float, float]], seconds: float
-) -> Result:
+def _joined(results: list[Result], scores: list[tuple[float, float]]) -> Result:
     """Return the model of the best round with the history of all rounds."""
     last = results[-1]
     best = results[max(range(len(results)), key=lambda i: scores[i])]
@@ -162,7 +160,7 @@ def _joined(
         reason=last.reason,
         message=rounds + last.message,
         steps=sum(result.steps for result in results),
-        seconds=seconds,
+        seconds=sum(result.seconds for result in results),
         compile_seconds=results[0].compile_seconds,
         first_gradient=results[0].first_gradient,
         parameters=parameters,

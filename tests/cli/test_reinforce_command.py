@@ -221,6 +221,30 @@ def test_it_goes_on_from_a_run(run, learned):
     assert re.search(r"^started from +", said, re.M), said
 
 
+def test_what_is_said_of_a_resumed_run_is_true(learned, run, folder):
+    shutil.copytree(learned[0], folder / "runs" / "again")
+    seconds = json.loads((learned[0] / "metrics.json").read_text())["metrics"]
+    kept = {p.name: p.read_bytes() for p in learned[0].iterdir()}
+    assert "is finished" in run("--resume", "runs/again")
+    assert {
+        p.name: p.read_bytes() for p in (folder / "runs" / "again").iterdir()
+    } == kept
+    # Judged again, and not learned: no new episodes of the learning.
+    said = run("--resume", "runs/again", "--episodes", "2", "--no-video")
+    assert "resumed after" not in said and "2048 timesteps" in said
+    now = json.loads((folder / "runs" / "again" / "metrics.json").read_text())[
+        "metrics"
+    ]
+    time = "optimization time [s]"
+    assert now[time] == pytest.approx(seconds[time], rel=0.1)
+    said = run("--resume", "runs/again", "--timesteps", "4096", "--no-video")
+    assert "resumed after 2048 timesteps" in said
+    now = json.loads((folder / "runs" / "again" / "metrics.json").read_text())[
+        "metrics"
+    ]
+    assert now[time] > seconds[time]
+
+
 def test_an_interrupted_run_is_kept_and_resumed(folder, run, monkeypatch):
     watch = Monitor.__call__
 

@@ -255,10 +255,15 @@ def test_a_run_goes_on_in_its_folder_with_its_settings(fake, tmp_path, capsys):
     text = (tmp_path / "runs" / "fake" / "checkpoint.npz").read_text()
     assert text == "7 9.0 7 9.0 7 5.0 "
     # A run that has ended goes on as well, and keeps its place.
-    assert fake("--resume runs/fake", learns_to("new.csv")) == 0
+    assert fake("--resume runs/fake --seconds 6", learns_to("new.csv")) == 0
     assert "new.csv" in left(tmp_path / "runs" / "fake")
     settings = json.loads((tmp_path / "runs" / "fake" / "settings.json").read_text())
-    assert settings["flags"]["steps"] == 7 and settings["flags"]["seconds"] == 5
+    assert settings["flags"]["steps"] == 7 and settings["flags"]["seconds"] == 6
+    # With nothing changed there is nothing to do.
+    before = {p: p.read_bytes() for p in (tmp_path / "runs" / "fake").iterdir()}
+    assert fake("--resume runs/fake", failing) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert {p: p.read_bytes() for p in (tmp_path / "runs" / "fake").iterdir()} == before
 
 
 def test_a_run_that_fails_before_it_goes_on_is_as_before(fake, tmp_path):
@@ -267,7 +272,7 @@ def test_a_run_that_fails_before_it_goes_on_is_as_before(fake, tmp_path):
     def failing(command, work):
         raise RobooptError("`steps` must be even, got 3.")
 
-    assert fake("--resume runs/fake", failing) == 2
+    assert fake("--resume runs/fake --seconds 5", failing) == 2
     assert left(tmp_path / "runs") == {"fake"}
 
 

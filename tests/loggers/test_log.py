@@ -17,6 +17,7 @@ import pytest
 import roboopt as ro
 from roboopt.cli import main
 from roboopt.loggers import LOGGERS, JSONLines, Logger, TensorBoard
+from roboopt.objectives import ResidualObjective
 from roboopt.optimize import OneLog
 from roboopt.policies import LinearFeedback
 
@@ -43,6 +44,13 @@ class Told:
 
 def valley(model, batch):
     return jnp.sum((model - batch) ** 2)
+
+
+class Line(ResidualObjective):
+    """The same with residuals, as least squares take it."""
+
+    def residuals(self, model, batch):
+        return model - batch
 
 
 def samples(seed, steps=40):
@@ -120,6 +128,33 @@ def test_a_resumed_descent_goes_on_counting(tmp_path):
     assert first.column("loss") + then.column("loss") == result.history["loss"].tolist()
 
 
+def test_descents_that_are_over_count_when_a_run_is_resumed(tmp_path):
+    settings: dict[str, Any] = {"steps": 3, "optimizer": optax.sgd(0.1)}
+    for again in (False, True):
+        told = Told()
+        one, kept = OneLog(told), ro.optimize.Checkpoint(tmp_path / "c")
+        for name in "ab" if again else "a":
+            ro.minimize(
+                *(valley, jnp.zeros(2), TARGET),
+                log=one.of_next,
+                checkpoint=kept.part(name),
+                **settings,
+            )
+        assert told.steps == ([4, 5, 6, 7] if again else [0, 1, 2, 3])
+    # The same of least squares, whose finished fits tell nothing again.
+    told = Told()
+    one, kept = OneLog(told), ro.optimize.Checkpoint(tmp_path / "d")
+    fitted: dict[str, Any] = {"checkpoint": kept.part("a"), "log": one.of_next}
+    done = ro.optimize.least_squares(Line(), jnp.zeros(2), TARGET, **fitted)
+    fitted = {"checkpoint": kept.part("a"), "log": one.of_next}
+    kept = ro.optimize.Checkpoint(tmp_path / "d")
+    one = OneLog(told)
+    for part in "ab":
+        fitted = {"checkpoint": kept.part(part), "log": one.of_next}
+        again = ro.optimize.least_squares(Line(), jnp.zeros(2), TARGET, **fitted)
+    assert told.steps == list(range(2 * done.steps + 2)) and again.steps == done.steps
+
+
 def test_several_descents_are_one():
     told = Told()
     one = OneLog(told)
@@ -157,15 +192,21 @@ def test_verbs_tell(tmp_path):
     assert "mean_return" in told.rows[-1][1] and path.exists()
 
 
-def events(folder):
-    """Return (step, values by tag) of the event file, read by its format."""
+def read(file):
+    """Yield the events of a file, read by its format."""
     messages = importlib.import_module("tensorboardX.proto.event_pb2")
-    (file,) = folder.glob("events.out.tfevents.*")
-    raw, found = file.read_bytes(), []
+    raw = file.read_bytes()
     while raw:
         (size,) = struct.unpack("<Q", raw[:8])
-        event = messages.Event.FromString(raw[12 : 12 + size])
+        yield messages.Event.FromString(raw[12 : 12 + size])
         raw = raw[16 + size :]
+
+
+def events(folder):
+    """Return (step, values by tag) of the event file."""
+    (file,) = folder.glob("events.out.tfevents.*")
+    found = []
+    for event in read(file):
         if event.summary.value:
             tags = {v.tag: v.simple_value for v in event.summary.value}
             found.append((event.step, tags))
@@ -211,7 +252,30 @@ def test_runs_in_one_file_are_told_apart(tmp_path):
     # A run that is resumed in its folder is the same run.
     with JSONLines.for_run(path.parent) as log:
         log(1, {"loss": 4.0})
-    assert path.read_text().endswith('\n{"step": 1, "loss": 4.0}\n')
+    assert path.read_text() == '{"step": 0, "loss": 1.0}\n{"step": 1, "loss": 4.0}\n'
+
+
+def test_steps_after_the_checkpoint_of_a_killed_run_are_kept_once(tmp_path):
+    logs = []  # open, as a killed process leaves them
+    for steps in (range(5), range(3, 7)):
+        for kind in (JSONLines, TensorBoard):
+            logs.append(log := kind.for_run(tmp_path))
+            for step in steps:
+                log(step, {"loss": float(len(steps))})
+        with (tmp_path / "log.jsonl").open("a") as file:
+            file.write('{"step": 5, "lo')  # torn by the kill
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()[:-1]
+    assert [json.loads(text)["step"] for text in lines] == list(range(7))
+    assert [json.loads(text)["loss"] for text in lines] == 3 * [5.0] + 4 * [4.0]
+    # TensorBoard drops what is at and after the step of a start of session.
+    messages = importlib.import_module("tensorboardX.proto.event_pb2")
+    first, second = sorted(tmp_path.glob("events.*"))
+    assert [e.step for e in read(first) if e.summary.value] == list(range(5))
+    starts = [e.step for e in read(second) if e.HasField("session_log")]
+    assert starts == [3] and messages.SessionLog.START == 1
+    assert [e.step for e in read(second) if e.summary.value] == [3, 4, 5, 6]
+    for log in logs:
+        log.close()
 
 
 @contextlib.contextmanager
@@ -307,6 +371,45 @@ def test_the_flag_leaves_the_log_in_the_folder_of_the_run(tmp_path):
     lines = (tmp_path / "pen" / "log.jsonl").read_text().splitlines()
     assert [json.loads(text)["step"] for text in lines[:7]] == list(range(7))
     assert [*(tmp_path / "pen").glob("events.*")]
+
+
+def test_a_resumed_run_goes_on_logging(tmp_path, capsys):
+    file, pen = tmp_path / "demos.npz", tmp_path / "pen"
+    ro.data.save_episodes(file, [samples(k) for k in range(4)])
+    own = "--policy", "linear", "--past-actions", "0", "--validation", "0.25"
+    words = ["clone", str(file), *own, "--steps", "6", "--runs", str(tmp_path)]
+    assert main([*words, "--name", "pen", "--log", "jsonl", "--no-video"]) == 0
+
+    def steps(folder):
+        lines = (folder / "log.jsonl").read_text().splitlines()
+        return [json.loads(text)["step"] for text in lines]
+
+    record = json.loads((pen / "settings.json").read_text())
+    assert record["flags"]["log"] == "jsonl" and record["complete"]
+    seconds = json.loads((pen / "metrics.json").read_text())["metrics"][
+        "optimization time [s]"
+    ]
+    kept = {path: path.read_bytes() for path in pen.iterdir()}
+    capsys.readouterr()
+    assert main(["clone", "--resume", str(pen)]) == 0
+    said = capsys.readouterr().out
+    assert "pen is finished" in said and "--steps" in said
+    assert {path: path.read_bytes() for path in pen.iterdir()} == kept
+    # As of a run that was killed after steps that its checkpoint does not have.
+    pen.rename(pen.with_name("pen.partial"))
+    with (tmp_path / "pen.partial" / "log.jsonl").open("a") as log:
+        log.write('{"step": 7, "loss": 0.0}\n{"step": 8, "loss": 0.0}\n{"st')
+    again = ["clone", "--resume", str(pen), "--no-video", "--steps"]
+    assert main([*again, "12"]) == 0 and steps(pen) == list(range(13))
+    assert json.loads((pen / "settings.json").read_text())["flags"]["log"] == "jsonl"
+    metrics = json.loads((pen / "metrics.json").read_text())["metrics"]
+    assert metrics["optimization time [s]"] > seconds
+    # Another logger may be given; a past run's settings have its logger, too.
+    assert main([*again, "18", "--log", "tensorboard"]) == 0
+    assert steps(pen) == list(range(13)) and [*pen.glob("events.*")]
+    words = ["clone", "--config", str(pen), "--runs", str(tmp_path), "--no-video"]
+    assert main([*words, "--name", "two"]) == 0
+    assert [*(tmp_path / "two").glob("events.*")]
 
 
 def test_a_logger_of_ones_own_needs_two_methods_and_gets_the_last_step():

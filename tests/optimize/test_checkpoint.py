@@ -400,6 +400,27 @@ def test_a_fit_resumes_to_the_same_bits(tmp_path, steps):
     assert resumed.reason == whole.reason and resumed.steps == whole.steps > 10
     ended = fitted(checkpoint=path)
     assert ended.reason == whole.reason and ended.steps == whole.steps
+    assert ended.seconds == resumed.seconds
+
+
+def test_the_time_of_a_resumed_descent_is_that_of_all_parts(tmp_path):
+    def slowly(status):
+        time.sleep(0.5)
+
+    def descended(steps, callback=None):
+        return ro.minimize(
+            *(lambda model, batch: jnp.sum(model**2), jnp.ones(2), None),
+            steps=steps,
+            optimizer=optax.sgd(0.01),
+            callback=callback,
+            checkpoint=tmp_path / "c.npz",
+        )
+
+    first, then = descended(3, slowly), descended(9)
+    assert then.seconds > first.seconds > 0.5
+    assert then.compile_seconds == first.compile_seconds
+    # Without a step nothing is added but what it took to save after the last.
+    assert descended(9).seconds == pytest.approx(then.seconds, abs=0.2)
 
 
 @pytest.mark.parametrize(
