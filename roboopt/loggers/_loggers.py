@@ -216,13 +216,13 @@ class JSONLines(Logger):
 
     def _cut(self, step: int) -> None:
         """Drop the lines from `step` on: those steps are taken again after a kill."""
-        kept = 0
-        for line in Path(self.target).read_bytes().splitlines(keepends=True):
+        kept, path = 0, Path(str(self.target))
+        for line in path.read_bytes().splitlines(keepends=True):
             found = re.match(rb'{"step": (\d+)\b.*\n', line)
             if found is None or int(found[1]) >= step:
                 break
             kept += len(line)
-        os.truncate(self.target, kept)
+        os.truncate(path, kept)
 
     def close(self) -> None:
         """Write what is left."""

@@ -24,7 +24,7 @@ PERIOD_S = 10.0
 KEPT = 3  # the latest checkpoint and those before it
 PART, LEAF, IDENTITY = "part/", "leaf/", "identity/"
 RECORDS: tuple[str, ...] = ("history", "first_gradient", "time")
-TIMES = "seconds", "compile_seconds"  # that the descent took before
+TIMES: tuple[str, ...] = "seconds", "compile_seconds"  # that the descent took before
 Records = dict[str, dict[str, np.ndarray]]
 
 

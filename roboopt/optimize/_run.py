@@ -66,17 +66,16 @@ class Run:
 
     def __post_init__(self):
         self.rows: list[dict[str, np.ndarray]] = []
-        self.same_batch, self.first_gradient = False, {}
-        self.taken, self.compile_seconds, self.failure = 0, 0.0, ""
-        self.step_seconds = 0.0
-        self.resumed, self.earlier_seconds, self.compiled = 0, 0.0, 0.0
+        self.same_batch, self.first_gradient, self.failure = False, {}, ""
+        self.taken, self.resumed, self.compile_seconds = 0, 0, 0.0
+        self.step_seconds = self.earlier_seconds = self.compiled = 0.0
 
     @property
     def total_seconds(self) -> float:
         """Return the time of the steps, with that before an interruption."""
-        idle = 0 < self.resumed == self.taken
-        here = 0.0 if idle else time.perf_counter() - self.began
-        return self.earlier_seconds + here
+        if 0 < self.resumed == self.taken:
+            return self.earlier_seconds
+        return self.earlier_seconds + time.perf_counter() - self.began
 
     def resume(self, state: State) -> State:
         """Return the state in the checkpoint, if there is one."""
@@ -92,9 +91,8 @@ class Run:
         state, (of_source, of_callback) = found.state, found.outside
         keep()
         history, self.first_gradient, times = (found.records[n] for n in RECORDS)
-        spent = (float(times.get(name, 0.0)) for name in TIMES)
-        self.rows, self.taken = [history], len(history["loss"])
-        self.same_batch = self.taken > 0
+        spent = (float(times.get(name, 0)) for name in TIMES)
+        self.rows, self.taken, self.same_batch = [history], steps, steps > 0
         self.log.resume(self.taken)
         self.resumed, self.earlier_seconds, self.compiled = self.taken, *spent
         if of_callback is not None:
@@ -115,8 +113,7 @@ class Run:
             times = dict(zip(TIMES, map(np.asarray, spent), strict=True))
             values = self._history(), self.first_gradient, times
             records = dict(zip(RECORDS, values, strict=True))
-            state, outside = self._local(state), self._states_outside()
-            self.checkpoint.write(state, outside, records)
+            self.checkpoint.write(self._local(state), self._states_outside(), records)
 
     def _states_outside(self) -> tuple[Any, Any]:
         """Return the states of the source and of the callback, None without one."""

@@ -151,8 +151,8 @@ def test_descents_that_are_over_count_when_a_run_is_resumed(tmp_path):
     one = OneLog(told)
     for part in "ab":
         fitted = {"checkpoint": kept.part(part), "log": one.of_next}
-        again = ro.optimize.least_squares(Line(), jnp.zeros(2), TARGET, **fitted)
-    assert told.steps == list(range(2 * done.steps + 2)) and again.steps == done.steps
+        ro.optimize.least_squares(Line(), jnp.zeros(2), TARGET, **fitted)
+    assert told.steps == list(range(2 * done.steps + 2))
 
 
 def test_several_descents_are_one():
