@@ -33,6 +33,7 @@ DESIGN_STEPS = 60
 SWEEP_FREQUENCIES_HZ = 0.3, 0.53, 0.91, 1.37
 SWEEP_ACCELERATION = 0.9  # of each sine [m/s²]
 SWEEP_DISTANCE_M = 0.5  # of all sines together
+RESISTANCE = "damping", "friction"
 SWEEP_STIFFNESS, SWEEP_DAMPING = 20.0, 9.0  # [N/m], [N·s/m]
 
 
@@ -107,7 +108,8 @@ def excite(
             implicit_damping=implicit,
         )
         q = np.asarray(reference(0.0)[0])
-        start = np.concatenate([q, 0 * q, q])
+        goal = q[: env.observation_space.shape[0] - 2 * joints]  # where there is one
+        start = np.concatenate([q, 0 * q, goal])
     elif actuated == (0,) and tuple(robot.revolute) == (False, True):
         random = np.random.default_rng(seed)
         phases = random.uniform(0, 2 * np.pi, len(SWEEP_FREQUENCIES_HZ))
@@ -157,9 +159,14 @@ def _truth(env: Any, robot: Multibody, start: np.ndarray, seed: int) -> Multibod
     found = robot_in(env)
     if len(found.body_names) > len(robot.body_names):
         found = found.merge_fixed()
-    # PyBullet reports masses and inertias as they are, but damping as loaded.
-    factors = info.get("damping_factors", np.ones(len(env.joint_names)))
-    return eqx.tree_at(lambda r: r.damping, found, robot.damping * factors)
+    # PyBullet reports masses and inertias as they are; the joints' own damping and
+    # friction, which its links do not have, are the environment's.
+    damping, friction = (info.get(f"{name}_factors", 1.0) for name in RESISTANCE)
+    return eqx.tree_at(
+        lambda r: (r.damping, r.friction),
+        found,
+        (robot.damping * damping, robot.friction * friction),
+    )
 
 
 def design_excitation(

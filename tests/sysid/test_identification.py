@@ -432,6 +432,39 @@ def test_a_robot_is_excited_in_an_environment():
         ro.sysid.excite("arm.urdf")
 
 
+def test_the_truth_of_a_randomized_robot_is_the_robot_that_moved(tmp_path):
+    from roboopt_envs.robot import RobotTask
+
+    inertial = (
+        '<inertial><origin xyz="0.05 0.02 -0.2"/><mass value="1.2"/><inertia ixx="0.03"'
+        ' iyy="0.02" izz="0.015" ixy="0.001" ixz="0.002" iyz="0"/></inertial>'
+    )
+    text = "".join(
+        f'<link name="link{k}">{inertial}</link><joint name="joint{k}" type="revolute">'
+        f'<parent link="{"base" if k == 1 else "link1"}"/><child link="link{k}"/>'
+        f'<origin xyz="0 0 {-0.3 * (k - 1)}"/><axis xyz="{k - 1} {2 - k} 0"/>'
+        f'<dynamics damping="{0.2 * k}" friction="{0.1 * k}"/>'
+        '<limit lower="-2" upper="2" effort="30" velocity="9"/></joint>'
+        for k in (1, 2)
+    )
+    urdf = tmp_path / "two.urdf"
+    urdf.write_text(f'<robot name="two"><link name="base"/>{text}</robot>')
+    env = RobotTask(urdf, duration=2.0, randomize=0.3)
+    excited = ro.sysid.excite(env, seed=3, steps=10)
+    env.close()
+    known, truth = excited.known.robot, excited.truth
+    for name in ("masses", "inertias", "damping", "friction"):
+        before, after = (np.asarray(getattr(r, name)) for r in (known, truth))
+        moved = np.abs(after - before)[np.abs(before) > 1e-6]
+        assert moved.size and np.all(moved > 1e-6), name
+    found = ro.identify(excited.known, [excited.recording], truth=truth)
+    for row in found.parameters:
+        if row.identified:
+            assert row.true == pytest.approx(row.estimate, rel=1e-5, abs=1e-7), row.name
+    for kind in ("damping", "friction"):
+        assert all(row.identified for row in found.parameters if kind in row.name)
+
+
 def test_an_excited_robot_is_known_as_it_was_before_it_was_randomized():
     from roboopt_envs.cart_pole import CartPoleSwingUp
 
