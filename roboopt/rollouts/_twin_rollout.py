@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt._progress import counted
 from roboopt.dynamics import Twin
 from roboopt.rollouts._env_group import env_name, time_limit
 from roboopt.rollouts._env_spec import EnvSpec
@@ -128,7 +129,7 @@ def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollo
     env = env.unwrapped
     declaring = _declaring_class(env)
     if declaring in _builders:
-        return _builders[declaring](env)
+        return _matching(_builders[declaring](env), env)
     missing = ", ".join(f"`{name}`" for name in PROTOCOL if not hasattr(env, name))
     if missing:
         raise RobooptError(
@@ -156,6 +157,27 @@ def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollo
         reference = jnp.asarray(reference[: limit * held + 1])
     options = {"control_period": period, "reference": reference}
     return Rollout(twin, limit, env.task, **options)
+
+
+def _matching(rollout: Rollout, env: Any) -> Rollout:
+    """Return a registered rollout; raise where it does not fit the environment."""
+    size, joints = (
+        math.prod(env.observation_space.shape or (0,)),
+        rollout.dynamics.joints,
+    )
+    if size < 2 * joints:
+        raise RobooptError(
+            f"the state of its `dynamics` is [q, q̇] of {counted(joints, 'joint')}, so "
+            f"that observations must begin with these {2 * joints} numbers, got {size}."
+        )
+    acts = rollout.dynamics.action_size
+    given = getattr(env.action_space, "shape", None)
+    if given and math.prod(given) != acts:
+        raise RobooptError(
+            f"its `dynamics` take {counted(acts, 'number')} as an action, and the "
+            f"environment {math.prod(given)}."
+        )
+    return rollout
 
 
 def _declaring_class(env: Any) -> type | None:

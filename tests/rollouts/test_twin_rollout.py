@@ -228,6 +228,35 @@ def test_a_subclass_of_a_registered_class_that_replaces_a_method_has_no_twin():
     assert "Replaces" in twin_rollout(Replaces()).reason
 
 
+def test_a_registered_twin_whose_state_the_observations_lack_is_none():
+    class Tanks(gymnasium.Env):
+        """Levels of two tanks, and a set point: three numbers, and no velocities."""
+
+        observation_space = gymnasium.spaces.Box(0.0, 1.0, (3,), np.float64)
+        action_space = gymnasium.spaces.Box(0.0, 1.0, (1,), np.float64)
+
+    class Levels:
+        time_step, joints, action_size = 0.1, 2, 1
+
+        def clip(self, action):
+            return action
+
+        effort = clip
+
+        def __call__(self, state, action):
+            return state
+
+    levels = Levels()
+    register_twin(Tanks, lambda env: ro.Rollout(levels, 4, lambda o, a, after: a[0]))
+    match = twin_rollout(Tanks())
+    assert match.rollout is None and "2 joints" in match.reason
+    assert "4 numbers, got 3" in match.reason
+    levels.joints = 1  # (h₁, h₂), and the set point
+    assert twin_rollout(Tanks()).rollout is not None
+    levels.action_size = 2
+    assert "2 numbers as an action" in twin_rollout(Tanks()).reason
+
+
 def test_any_pybullet_environment_that_declares_the_protocol_has_a_twin():
     class Mine(gymnasium.Env):
         """Shares nothing with `roboopt_envs` but the names of its attributes."""
