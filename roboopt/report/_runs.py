@@ -158,23 +158,29 @@ class RunComparison(Reported):
             for (file, name, own), runs in axes.items()
             if len(self.runs) < 2 or len(runs) > 1 or name in DRAWN
         ]
-        shared.sort(key=lambda quantity: [quantity[1] != name for name in DRAWN])
+        shared = [
+            (quantity, drawn)
+            for quantity in shared
+            if (drawn := self._drawn(known, quantity[:2], axes[quantity]))
+        ]
+        shared.sort(key=lambda each: [each[0][1] != name for name in DRAWN])
         kinds = {
-            file: sorted({own for of, _, own in shared if of == file and own})
+            file: sorted({own for (of, _, own), _ in shared if of == file and own})
             for file in HISTORIES
         }
         panels = []
-        for file, name, own in shared[:MAX_PANELS]:
+        for (file, name, own), drawn in shared[:MAX_PANELS]:
             quantity, unit = parts(name)
             title, axis = readable(quantity), HISTORIES[file]
             if own and len(kinds[file]) > 1:
                 title += f" ({_told_apart(own, kinds[file])})"
             label = f"{title} of each run over the {axis}"
             with panel(title, axis, f"[{unit}]" if unit else "", label=label) as made:
-                for k in axes[file, name, own]:
+                for k, (places, values) in drawn.items():
                     (color, line), run = _style(k), self.runs[k]
-                    places, values = _thinned(file, *known[k][file, name])
-                    made.axes.plot(places, values, color=color, ls=line, label=run.name)
+                    dot = "o" if len(values) == 1 else ""
+                    style = {"color": color, "ls": line, "marker": dot, "markersize": 5}
+                    made.axes.plot(places, values, label=run.name, **style)
             panels.append(made)
         if not panels:
             return []
@@ -191,6 +197,13 @@ class RunComparison(Reported):
             caption += f" The first {MAX_PANELS} of {len(shared)} are drawn."
         legend = {run.name: " ".join(_style(k)) for k, run in enumerate(self.runs)}
         return [Section("Curves", [Figure(panels, caption, legend)])]
+
+    def _drawn(
+        self, known: Sequence[Any], column: tuple[str, str], runs: Sequence[int]
+    ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Return the points of each run's curve of a column, where there are any."""
+        drawn = {k: _thinned(column[0], *known[k][column]) for k in runs}
+        return {k: curve for k, curve in drawn.items() if len(curve[1])}
 
 
 def compare(

@@ -197,6 +197,18 @@ def test_the_page_draws_the_curves_that_both_have(runs, tmp_path):
     assert "gradient_norm" not in page
 
 
+def test_a_curve_of_one_point_is_a_dot_and_one_of_none_is_left_out(runs):
+    for name, ended in (("one", "nan"), ("two", "nan")):
+        text = f"step,loss,mean_return\n0,1,{ended}\n"
+        (runs / name / "history.csv").write_text(text)
+    (section,) = [x for x in compare([runs / "one", runs / "two"]).sections()][2:]
+    (figure,) = section.blocks
+    assert isinstance(figure, Figure)
+    (panel,) = [x for x in figure.panels if isinstance(x, Drawing)]
+    assert panel.title == "loss"
+    assert [line.get_marker() for line in panel.axes.get_lines()] == ["o", "o"]
+
+
 def labels(page):
     return re.findall(r'aria-label="([^"]*) of each run', page.read_text("utf-8"))
 
