@@ -12,8 +12,14 @@ from roboopt.data import atomic_write
 def write_csv(
     path: str | PathLike, header: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> None:
-    """Write rows of numbers and text under a header as a CSV file."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([header, *rows])
+    """Write rows of numbers and text under a header as a CSV file.
+
+    A name that the header has already is followed by its number.
+    """
+    text, unique = io.StringIO(newline=""), []
+    for name in header:
+        numbered = (name, *(f"{name} ({k})" for k in range(2, len(header) + 1)))
+        unique.append(next(each for each in numbered if each not in unique))
+    csv.writer(text).writerows([unique, *rows])
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())

@@ -190,7 +190,7 @@ class Drawing:
             nonlocal before
             if not columns or places != before:
                 before = places
-                header.append(name)
+                header.append(f"{name} of {key}" if name in header else name)
                 columns.append(places)
             header.append(f"{key} {unit}".strip())
             columns.append(list(map(float, values)))

@@ -15,7 +15,9 @@ from roboopt.report import (
     Summary,
     bars,
     curves,
+    panel,
     traces,
+    write_csv,
 )
 from roboopt.report._fonts import families
 
@@ -113,6 +115,19 @@ def test_tables_have_the_curves_with_labels_and_units(tmp_path):
         ["2", "2.0", "0.25"]
     ]
     assert loss == [["gradient step", "loss [1]"], ["0.0", "2.0"], ["1.0", "1.0"]]
+
+
+def test_columns_of_a_file_have_names_of_their_own(tmp_path):
+    with panel("Error", "gradient step", "[1]", label="both") as made:
+        made.axes.plot([0, 1, 2], [3.0, 2.0, 1.0], label="training")
+        made.axes.plot([0, 2], [4.0, 2.0], label="validation")
+    made.save(tmp_path / "error.csv")
+    assert rows(tmp_path / "error.csv")[0] == [
+        *("gradient step", "training [1]"),
+        *("gradient step of validation", "validation [1]"),
+    ]
+    write_csv(tmp_path / "own.csv", ["a", "a (2)", "a", "b"], [])
+    assert rows(tmp_path / "own.csv") == [["a", "a (2)", "a (3)", "b"]]
 
 
 def test_the_page_is_the_same_after_files_were_written(tmp_path):
