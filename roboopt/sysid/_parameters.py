@@ -1,15 +1,17 @@
 """The parameters of an identification as a table, in sentences, and as a file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from roboopt.diagnose import Explanation
 from roboopt.report import Table, write_csv
 
 IDENTIFIED, AT_BOUND = "identified", "at its bound"
 COMBINED, NOT_EXCITED = "only in combination", "not excited"
 ZERO_WITHIN = "zero within its interval"
 WELL_KNOWN_SHARE = 0.2  # of a value: half an interval below is narrow
+MAX_LOSS = 1e10  # errors at the start, in units of the noise, squared: rounding
 MIN_SHARE = 1e-9  # of a value: an error below is rounding
 ROUNDING_SI = 1e-12  # a value below is 0
 ROUNDING = 1e-6  # of a value: PyBullet's precision of true values
@@ -114,6 +116,14 @@ def parameter_table(rows: Sequence[Parameter], *, short: bool = False) -> Table:
         line[4:4] = ["–" if row.true is None else number(row.true), inside[row.covered]]
     header[4:4] = ["true", "inside"]
     return Table(header, cells, text=(0, 6), optional=(1, 5))
+
+
+def only_rounding(explained: Mapping[str, Explanation]) -> bool:
+    """Return whether a fit has left nothing but rounding: no noise to weigh errors by.
+
+    The gradient of its error is then a ratio of rounding errors.
+    """
+    return any(found.loss > MAX_LOSS for found in explained.values())
 
 
 def friction_doubts(rows: Sequence[Parameter]) -> list[str]:

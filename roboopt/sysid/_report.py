@@ -23,6 +23,7 @@ from roboopt.sysid._parameters import (
     NOT_EXCITED,
     Parameter,
     number,
+    only_rounding,
     parameter_table,
 )
 from roboopt.sysid._simulation_tables import (
@@ -76,7 +77,7 @@ def sections(found: "IdentifyResult") -> list[Section]:
         _parameters(found.parameters),
         _identifiability(found),
         _fits(found),
-        _gradient(found),
+        None if only_rounding(found.explained) else _gradient(found),
         _recordings(found),
     ]
     return [section for section in made if section is not None]

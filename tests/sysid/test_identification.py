@@ -463,6 +463,10 @@ def test_the_truth_of_a_randomized_robot_is_the_robot_that_moved(tmp_path):
             assert row.true == pytest.approx(row.estimate, rel=1e-5, abs=1e-7), row.name
     for kind in ("damping", "friction"):
         assert all(row.identified for row in found.parameters if kind in row.name)
+    # Nothing but rounding is left, of which the report shows no gradient.
+    losses = {when: each.loss for when, each in found.gradients().items()}
+    titles = [section.title for section in found.sections(video=False)]
+    assert losses and "Gradient" not in titles, losses
 
 
 def test_an_excited_robot_is_known_as_it_was_before_it_was_randomized():
