@@ -10,6 +10,7 @@ files as a killed process does. Of more calls than LIMIT some, evenly spread, fa
 import contextlib
 import ctypes
 import errno
+import gc
 import io
 import json
 import shutil
@@ -365,6 +366,7 @@ def faults(name: str, folder: Path, mode: int, limit: int) -> dict:
 
 
 def main() -> None:
+    gc.set_threshold(50_000)  # as the command does
     import jax
 
     from roboopt.optimize import _checkpoint

@@ -7,6 +7,7 @@ after every chunk of steps.
 
 import contextlib
 import functools
+import gc
 import os
 import selectors
 import signal
@@ -337,6 +338,7 @@ def run_here(case: str) -> int:
 
 
 def serve() -> None:
+    gc.set_threshold(50_000)  # as the command does
     import jax
 
     jax.config.update("jax_enable_x64", True)

@@ -19,7 +19,6 @@ import roboopt as ro
 from roboopt.cli import main
 from roboopt.optimize import NOTES, minimize
 
-RUN = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
 RULE = """
 def rule(observation):
     x, v, angle, rate = observation
@@ -44,7 +43,7 @@ def folder(tmp_path_factory):
 
 def run(place, *arguments):
     return subprocess.run(
-        [sys.executable, "-c", RUN, *arguments],
+        [sys.executable, "-m", "roboopt", *arguments],
         cwd=place, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 

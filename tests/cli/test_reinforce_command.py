@@ -18,7 +18,6 @@ import roboopt as ro
 from roboopt.cli import main
 from roboopt.rl._monitor import Monitor
 
-RUN = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
 FILES = {
     *("report.html", "policy.npz", "history.csv", "returns.csv", "settings.json"),
     *("episodes.npz", "checkpoint.npz", "result.npz", "metrics.json"),
@@ -91,7 +90,8 @@ def left(folder):
 @pytest.fixture(scope="module")
 def learned(folder):
     done = subprocess.run(
-        [sys.executable, "-c", RUN, "reinforce", "CartPole-v1", *LEARNING, *SHORT],
+        [sys.executable, "-m", "roboopt", "reinforce", "CartPole-v1"]
+        + [*LEARNING, *SHORT],
         cwd=folder, capture_output=True, text=True, timeout=300,
         env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip

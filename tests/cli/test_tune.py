@@ -69,9 +69,8 @@ def run(*command):
 def tuned(tmp_path_factory):
     """Return the folder of a run of three steps, and what it printed."""
     runs = tmp_path_factory.mktemp("runs")
-    main_ = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
     done = run(
-        *(sys.executable, "-c", main_, "tune", "cart-pole", "--steps", "3"),
+        *(sys.executable, "-m", "roboopt", "tune", "cart-pole", "--steps", "3"),
         *("--runs", str(runs), *SMALL),
     )
     assert done.returncode == 0, done.stderr

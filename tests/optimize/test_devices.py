@@ -25,7 +25,8 @@ SETTINGS = {
     "noted": {"gradient": ro.gradients.Automatic(), "batch_size": 64},
 }
 HEAD = """
-import json, sys
+import gc, json, sys
+gc.set_threshold(50_000)  # as the command does
 import jax, numpy as np
 jax.config.update("jax_enable_x64", True)
 import roboopt as ro
