@@ -47,6 +47,45 @@ def test_columns_of_tables_name_the_axes(tmp_path):
     assert names_of(path) == (seen, ["tau1", "tau2"])
 
 
+def write_table(path, columns):
+    if path.suffix == ".npz":
+        np.savez(path, **columns)
+    else:
+        frame = pd.DataFrame(columns)
+        to = {".csv": frame.to_csv, ".parquet": frame.to_parquet}
+        to[path.suffix](path, index=False)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+def test_columns_of_several_files_are_matched_by_name(suffix, tmp_path):
+    time = np.arange(5) / 10
+    columns = {
+        "time": time,
+        **{f"obs_{name}": k + time for k, name in enumerate("pv")},
+        **{f"action_{name}": 10.0 * k + time for k, name in enumerate("xy", 1)},
+    }
+    write_table(tmp_path / f"a1{suffix}", columns)
+    write_table(tmp_path / f"a2{suffix}", dict(reversed(columns.items())))
+    first, second = read(tmp_path)[0]
+    np.testing.assert_array_equal(first.observations, second.observations)
+    np.testing.assert_array_equal(first.actions, second.actions)
+    np.testing.assert_array_equal(second.actions[0], [10.0, 20.0])
+    for name in ("obs_v", "action_y"):
+        rest = {n: x for n, x in columns.items() if n != name}
+        write_table(tmp_path / f"a2{suffix}", rest)
+        with pytest.raises(ro.RobooptError, match=f"a2(.|\n)*a1(.|\n)*{name}"):
+            read(tmp_path)
+
+
+def test_joined_observations_of_several_files_have_the_same_names(tmp_path):
+    vectors = [*np.ones((5, 2))]
+    for k, name in enumerate(("position", "gripper")):
+        columns = {f"observation.{name}": vectors, "action": vectors}
+        pd.DataFrame(columns).to_parquet(tmp_path / f"a{k}.parquet")
+    with pytest.raises(ro.RobooptError, match=r"gripper\[0\](.|\n)*position\[0\]"):
+        read(tmp_path)
+
+
 def saved(path, **arrays):
     np.savez(path, **arrays)
     return path

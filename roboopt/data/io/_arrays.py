@@ -67,6 +67,22 @@ class ReadOptions:
     """What else is to be said about the files."""
     names: dict[str, list[str]] = field(default_factory=dict)
     """Those of the axes of observations and actions, as the first file tells them."""
+    first: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    """The first file, or place in it, and what it calls these axes, by quantity."""
+
+    def ordered(self, quantity: str, names: Sequence[str], where: str) -> list[str]:
+        """Return the names of axes in the order of the first file's.
+
+        Raises:
+            RobooptError: if they are others than the first file's.
+        """
+        place, known = self.first.setdefault(quantity, (where, [*names]))
+        if sorted(known) == sorted(names):
+            return known
+        raise RobooptError(
+            f"`path` must hold {quantity} of the same names in all files, but "
+            f"{where} holds {', '.join(names)}, and {place} {', '.join(known)}."
+        )
 
     def note(self, text: str) -> None:
         """Note what is to be said, once."""

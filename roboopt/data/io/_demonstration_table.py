@@ -26,6 +26,7 @@ def read_demonstrations(table: Table, options: ReadOptions) -> dict[str, Any] | 
         return None
     arrays: dict[str, Any] = {}
     for name, columns in (("observations", observed), ("actions", acted)):
+        columns = options.ordered(name, columns, table.path)
         arrays[name] = np.stack([*table.arrays(columns).values()], axis=1)
         options.names.setdefault(name, [*columns])
     if not np.mod(arrays["actions"], 1).any() and arrays["actions"].shape[1] == 1:

@@ -57,6 +57,7 @@ def join_observations(
     if options is not None:
         each = zip(chosen, columns, strict=True)
         names = [name for key, column in each for name in numbered(key, column)]
+        options.ordered("observations", names, where)
         options.names.setdefault("observations", names)
     return np.concatenate(columns, axis=1)
 

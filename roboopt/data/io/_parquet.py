@@ -136,7 +136,8 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
     )
     if "timestamp" in arrays:
         found["times"] = arrays["timestamp"].astype(float)
-    following = {n: v for n, v in arrays.items() if n.startswith(f"next.{OBSERVATION}")}
+    after = f"next.{OBSERVATION}"
+    following = {n[5:]: v for n, v in arrays.items() if n.startswith(after)}
     if following:
         found[NEXT] = join_observations(following, None, str(path), options)
     yield str(path), found
