@@ -22,6 +22,7 @@ SHIFTS = range(-3, 4)  # [samples]
 MIN_SAMPLES_PER_UNKNOWN = 50
 MAX_SAMPLES = 20_000  # more make a fit no surer
 MAX_EPISODES_NAMED = 5
+MIN_SAMPLES = 100  # fewer actions that are all the same may be a trial's
 
 
 def check_demonstrations(
@@ -137,7 +138,17 @@ def _duplicates(runs: list[Trajectory]) -> Iterator[Finding]:
 
 
 def _constant(actions: np.ndarray) -> Iterator[Finding]:
-    for axis in np.flatnonzero(np.ptp(actions, axis=0) == 0) if len(actions) else ():
+    constant = np.ptp(actions, axis=0) == 0 if len(actions) else np.zeros(0, bool)
+    if constant.size and constant.all():
+        shown = ", ".join(f"{value:g}" for value in actions[0])
+        make = error if len(actions) >= MIN_SAMPLES else warning
+        yield make(
+            "constant_action",
+            f"the action is {shown} in every sample, so that there is nothing to "
+            "learn: make sure that the actions were recorded.",
+        )
+        return
+    for axis in np.flatnonzero(constant):
         yield warning(
             "constant_action",
             f"the action is {actions[0, axis]:g} in every sample, which teaches a "

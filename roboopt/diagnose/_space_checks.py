@@ -18,6 +18,7 @@ from roboopt.diagnose._finding import DEGREES_PER_RADIAN, Finding, error, warnin
 ROUNDING = 1e-6  # of the bounds: single precision
 MIN_UNIT_RATIO = 3.0  # of the bounds: no actuator overshoots so far
 MIN_NORMALIZED_PEAK = 0.99
+MAX_AXES_NAMED = 6
 ADVICE = {
     "action": "the environment clips or refuses those; record what was applied, or "
     "clip them and pass `low` and `high` to the demonstrations",
@@ -121,8 +122,10 @@ def _labels(values: np.ndarray, bounds: Bounds) -> Iterator[Finding]:
 
 
 def _range(values: np.ndarray, bounds: Bounds, name: str) -> Iterator[Finding]:
-    """Find axes that leave their bounds, with a guess at the reason."""
+    """Find axes that leave their bounds, those with one guess at the reason at once."""
     unit_box = bool((bounds.low == -1).all() and (bounds.high == 1).all())
+    found: dict[str, dict[int, str]] = {}
+    largest: dict[str, float] = {}
     for axis, column in enumerate(values.T):
         low, high = float(bounds.low[axis]), float(bounds.high[axis])
         span = high - low if math.isfinite(high - low) else 0.0
@@ -132,30 +135,46 @@ def _range(values: np.ndarray, bounds: Bounds, name: str) -> Iterator[Finding]:
         if not bad.any():
             continue
         beyond = float(max(low - column.min(), column.max() - high))
-        guess = _unit_guess(column, max(abs(low), abs(high)), unit_box)
+        reach = max(abs(low), abs(high))
+        ratio = float(np.abs(column).max()) / reach if reach else math.inf
+        guess = _unit_guess(ratio, unit_box)
+        largest[guess] = max(ratio, largest.get(guess, 0.0))
+        found.setdefault(guess, {})[axis] = (
+            f"goes {beyond:.3g} beyond its bounds {low:.4g} to {high:.4g}, in "
+            f"{_share(bad)}"
+        )
+    for guess, axes in found.items():
         make = error if guess and name == "action" else warning
+        texts = [*axes.values()]
+        said = f"the {name} {texts[0]}"
+        if len(axes) > 1:
+            each = [f"axis {axis} {text}" for axis, text in axes.items()]
+            said = "; ".join(each[:MAX_AXES_NAMED])
+            if (rest := len(each) - MAX_AXES_NAMED) > 0:
+                said += f"; and so do{'es' * (rest == 1)} {rest} more"
         yield make(
             f"{name}_out_of_range",
-            f"the {name} goes {beyond:.3g} beyond its bounds {low:.4g} to {high:.4g}, "
-            f"in {_share(bad)}: {guess or ADVICE[name]}.",
-            f"{name} axis {axis}",
+            f"{said}: {guess.format(largest[guess]) or ADVICE[name]}.",
+            f"{name} {'axes' if len(axes) > 1 else 'axis'} {', '.join(map(str, axes))}",
         )
 
 
-def _unit_guess(column: np.ndarray, reach: float, unit_box: bool) -> str | None:
-    """Return the unit that the values seem to be in, if the ratio is telling."""
-    if not math.isfinite(reach) or reach == 0:
-        return None
-    ratio = float(np.abs(column).max()) / reach
-    if ratio < MIN_UNIT_RATIO:
-        return None
+def _unit_guess(ratio: float, unit_box: bool) -> str:
+    """Return the unit that values seem to be in, if it is telling how large they are.
+
+    Args:
+        ratio: of the largest value to the bounds, for the braces in what is returned.
+        unit_box: whether the space is normalized.
+    """
+    if ratio < MIN_UNIT_RATIO or not math.isfinite(ratio):
+        return ""
     if unit_box:
         return (
-            f"the space is normalized to ±1 and they are {ratio:.3g} times as large; "
+            "the space is normalized to ±1 and they are {:.3g} times as large; "
             "if they are in physical units, divide them by the largest that the "
             "environment allows"
         )
-    said = f"they reach {ratio:.3g} times the bounds"
+    said = "they reach {:.3g} times the bounds"
     if 0.3 <= ratio / DEGREES_PER_RADIAN <= 1.05:
         return (
             f"{said}, and would keep to them in degrees; convert them to radians, or "

@@ -302,13 +302,14 @@ def _checked(episodes: Sequence[Trajectory], env: Any) -> list[Finding]:
 
 
 def _named(finding: Finding, names: Mapping[str, list[str]]) -> Finding:
-    """Return a finding about an axis with the name of the axis."""
-    found = re.fullmatch(r"(action|observation)s? axis (\d+)", finding.where)
+    """Return a finding about axes with the names of the axes."""
+    found = re.fullmatch(r"(action|observation)s? ax[ie]s (.+)", finding.where)
     own = names.get(f"{found[1]}s", ()) if found else ()
-    if not found or int(found[2]) >= len(own):
+    axes = [int(axis) for axis in found[2].split(", ")] if found else []
+    if not found or max(axes) >= len(own):
         return finding
-    name = own[int(found[2])]
-    return dataclasses.replace(finding, where=f"{finding.where}, {name}")
+    called = ", ".join(own[axis] for axis in axes)
+    return dataclasses.replace(finding, where=f"{finding.where}, {called}")
 
 
 def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Trajectory]:

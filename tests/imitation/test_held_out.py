@@ -42,7 +42,7 @@ def test_the_mask_of_a_file_is_the_split():
     "count, aside", [(2, 1), (4, 1), (5, 2), (10, 3), (20, 5), (49, 5), (100, 10)]
 )
 def test_a_tenth_is_held_out_or_five_up_to_a_quarter(count, aside):
-    one = ro.data.Trajectory(np.zeros((3, 1)), np.zeros((2, 1)), 1.0)
+    one = ro.data.Trajectory(np.zeros((3, 1)), np.eye(2, 1), 1.0)
     parts = DemonstrationSet.load([one] * count, None, seed=0, time_step=None)
     assert len(parts.held_out) == aside and len(parts.whole) == count - aside
 
