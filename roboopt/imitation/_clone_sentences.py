@@ -50,7 +50,8 @@ def sentences(made: Any) -> list[str]:
     acted = "clone" in made.evaluations or made.evaluation_failure
     said.insert(0 if acted else len(said), _outcome(made))
     said += [
-        f"In the demonstrations {f.message}{SERIOUS[f.code]}"
+        f"In the demonstrations{f', {f}' if f.where else f' {f.message}'}"
+        f"{SERIOUS[f.code]}"
         for f in made.findings
         if f.code in SERIOUS
     ]
@@ -229,10 +230,16 @@ def _nothing_learned(made: Any) -> list[str]:
     if number(made.errors["clone"]) == number(made.errors[CONSTANT]):
         return []  # The comparison says so.
     episodes = counted(len(made.error_over_time), "held-out episode")
+    learned = ": nothing shows that the clone has learned anything"
+    if "clone" in made.evaluations:
+        successes = made.evaluations["clone"].successes
+        if successes is None:
+            learned = ": judge the clone by its return"
+        elif successes.any():
+            learned = ""
     return [
         f"Always the mean action errs by {number(made.errors[CONSTANT])}, which "
-        f"{episodes} cannot tell from the clone's error: nothing shows that the clone "
-        "has learned anything."
+        f"{episodes} cannot tell from the clone's error{learned}."
     ]
 
 

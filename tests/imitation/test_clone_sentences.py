@@ -333,6 +333,17 @@ def test_a_clone_of_noise_is_said_to_have_learned_nothing():
     assert "nothing shows that the clone has learned anything" in noise
     assert "learned anything" not in cloned(seen[:, :-1, :1] + acted)
     made = ro.clone(tremor(), policy="linear", **SMALL)
+    noisy = judged(made, clone=[1.0, 1.2, 0.7], constant=[1.1, 1.0, 0.9])
+    rewarded = [dataclasses.replace(x, rewards=np.ones(x.steps)) for x in tremor(3)]
+    done = ro.clone(rewarded, policy="linear", **SMALL).demonstrations
+    assert "shows that the clone has learned anything" in said(noisy)
+    # A success in the environment shows it.
+    for successes, told in (([True], False), ([False], True), (None, False)):
+        successes = None if successes is None else np.array(successes * 3)
+        acted = dataclasses.replace(done, successes=successes)
+        acted = dataclasses.replace(noisy, evaluations={"clone": acted})
+        assert ("learned anything" in said(acted)) == told
+        assert ("judge the clone by its return" in said(acted)) == (successes is None)
     same = judged(made, clone=[1.0, 1.2, 1.1], constant=[1.0, 1.2, 1.1])
     assert "constant, does: it is no better than always the mean action" in said(same)
     assert "learned anything" not in said(same)
