@@ -14,7 +14,7 @@ FOUND = next(filter(None, map(shutil.which, NAMES)), None)
 SOFTWARE_GL = "--use-angle=swiftshader", "--enable-unsafe-swiftshader"
 ARGUMENTS = "--no-sandbox", "--disable-gpu-compositing", *SOFTWARE_GL
 MAX_BYTES = 3_000_000
-WIDTHS = 1280, 390  # px: a computer, a phone
+WIDTHS = 1280, 768, 390  # px: a computer, a tablet, a phone
 
 needs_chromium = pytest.mark.skipif(
     FOUND is None, reason=f"needs one of {', '.join(NAMES)} on the PATH"
@@ -80,7 +80,7 @@ def assert_nothing_is_cut_off(view: Any) -> None:
 
 
 def check_page(page: Path | str) -> None:
-    """Open a page on a computer and a phone, in light and dark, and check it.
+    """Open a page at all widths, in light and dark, and check it.
 
     A file has at most 3 MB. Without a browser no more is checked; `needs_chromium`
     skips with the reason.
@@ -90,16 +90,21 @@ def check_page(page: Path | str) -> None:
     if FOUND is None:
         return
     with chromium() as browser:
-        for width, scheme in zip(WIDTHS, ("light", "dark"), strict=True):
+        for width, scheme in zip(WIDTHS, ("light", "dark", "dark"), strict=True):
             with opened(browser, page, width, color_scheme=scheme):
                 pass
 
 
 def assert_no_table_scrolls(view: Any) -> None:
-    """Check that tables of a report are shown whole, without scrolling sideways."""
-    wide = view.evaluate(
-        """() => [...document.querySelectorAll(".wide")]
+    """Check that tables are shown whole, without scrolling sideways."""
+    assert not (wide := scrolling(view, ".wide, .md-typeset__scrollwrap")), wide
+
+
+def scrolling(view: Any, selector: str) -> list[str]:
+    """Return the beginnings of the elements that scroll sideways."""
+    return view.evaluate(
+        """selector => [...document.querySelectorAll(selector)]
             .filter(node => node.scrollWidth > node.clientWidth + 1)
-            .map(node => node.innerText.slice(0, 200))"""
+            .map(node => node.innerText.slice(0, 200))""",
+        selector,
     )
-    assert not wide, wide
