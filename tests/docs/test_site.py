@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import WIDTHS, assert_nothing_is_cut_off, chromium, needs_chromium
+from browser import (
+    WIDTHS,
+    assert_no_table_scrolls,
+    assert_nothing_is_cut_off,
+    chromium,
+    needs_chromium,
+    scrolling,
+)
 from questions import QUESTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +130,10 @@ def test_every_page_is_whole_quiet_and_alone(folder, address, page):
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             assert_nothing_is_cut_off(page)
+            assert_no_table_scrolls(page)
+            # Code of 88 columns fits a computer; commands wrap on a phone.
+            code = "pre > code" if width == max(WIDTHS) else ".language-bash pre > code"
+            assert not (wide := scrolling(page, code)), (name, width, wide)
 
 
 @needs_chromium

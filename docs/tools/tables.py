@@ -1,0 +1,41 @@
+"""Tables that fit a page, for MkDocs: long names break at signs, phones stack rows."""
+
+import re
+
+TABLE = re.compile(r"<table>(.*?)</table>", re.DOTALL)
+HEAD = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
+ROW = re.compile(r"<tr\b[^>]*>.*?</tr>", re.DOTALL)
+CELL = re.compile(r"(<td\b)([^>]*>)(.*?)(?=</td>)", re.DOTALL)
+TAG = re.compile(r"(<[^>]*>)")
+# Between letters, so that 1/s, 0.5 and a/b remain whole.
+SIGN = re.compile(r"((?<=\w\w)[_/.=,(]+)(?=[\w*]{3})|(?<=[a-z]{2})(?=[A-Z][a-z]{2})")
+
+
+def broken(html: str) -> str:
+    """Return a cell whose long names may break after a sign."""
+    parts = TAG.split(html)
+    parts[::2] = [SIGN.sub(r"\1<wbr>", text) for text in parts[::2]]
+    return "".join(parts)
+
+
+def fitted(table: re.Match[str]) -> str:
+    """Return a table whose cells name their columns, and whose names may break."""
+    labels = [
+        TAG.sub("", head).replace('"', "&quot;") for head in HEAD.findall(table[1])
+    ]
+
+    def row(match: re.Match[str]) -> str:
+        names = iter(labels)
+
+        def cell(found: re.Match[str]) -> str:
+            label = f' data-label="{next(names, "")}"'
+            return f"{found[1]}{label}{found[2]}{broken(found[3])}"
+
+        return CELL.sub(cell, match[0])
+
+    return f"<table>{ROW.sub(row, table[1])}</table>"
+
+
+def on_post_page(output: str, **_) -> str:
+    """Return a page with its tables fitted; the search has read the page before."""
+    return TABLE.sub(fitted, output)
