@@ -176,10 +176,11 @@ def _clipped(fractions: np.ndarray, horizon: int | None) -> str | None:
 def _explained(shares: np.ndarray, horizon: int | None) -> str | None:
     # Where all returns are alike in the end there is nothing to explain.
     best = float(np.quantile(shares, 0.75))
+    little = f"at most {100 * best:.0f} % of their variance" if best > 0 else "nothing"
     said = (
-        "the value function explains next to nothing of the returns (in three quarters "
-        f"of the steps less than {max(100 * best, 0):.0f} % of their variance): train "
-        "it more, widen it, or see whether the observation determines the return"
+        "the value function hardly predicts the returns (in three quarters of the "
+        f"steps it explains {little}): train it more, widen it, or see whether the "
+        "observation determines the return"
     )
     return said if best < MIN_EXPLAINED_VARIANCE else None
 

@@ -192,7 +192,8 @@ def _comparison(made: Any) -> list[str]:
     ranked = sorted(others, key=others.__getitem__)
     best = f"the best baseline, {ranked[0]},"
     if number(own) == number(others[ranked[0]]):
-        return [f"{said}, as {best} does: it is no better than {MEANT[ranked[0]]}."]
+        same = f"{said}, and so does {best[:-1]}"
+        return [f"{same}: it is no better than {MEANT[ranked[0]]}."]
     ratios = {k: ratio_interval(*made.costs("clone", k)) for k in others}
     better = {k: f"{k}, {number(others[k])}" for k in ranked if others[k] < own}
     certain = [k for k in better if ratios[k][0] > 1]
