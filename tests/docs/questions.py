@@ -27,6 +27,9 @@ ALGORITHMS = "algorithms-and-their-settings-ppo-pgpe-shac"
 LIMITS = "how-a-urdf-is-read-inertias-joints-limits"
 SPACES = "which-observations-and-actions-continuous-discrete"
 TOLD = "what-it-should-tell-time-step-success-pictures"
+GHOST = "in-the-report-the-replay-and-its-ghost"
+RATE = "control-at-the-rate-of-the-robot-50-hz-500-hz-1-khz"
+OVERSHOOT = "my-arm-overshoots-its-goal-how-do-i-stop-it"
 FLOATING = "drones-quadrupeds-humanoids-a-floating-base"
 
 QUESTIONS = {
@@ -49,7 +52,10 @@ QUESTIONS = {
     "pdf figures for a paper": ("report.html", None),
     "show a result in a jupyter notebook": ("report.html", "in-a-notebook"),
     "what is a twin": ("faq.html", "what-is-the-twin"),
-    "watch the robot while it learns": ("view.html", "while-it-learns"),
+    "watch the robot while it learns": (
+        "view.html",
+        "watch-the-training-live-while-it-learns",
+    ),
     "ro.explain": ("derivative.html", None),
     "plot learning curves": ("log.html", None),
     "weights and biases": ("log.html", None),
@@ -185,7 +191,10 @@ QUESTIONS = {
         "what-is-the-difference-between-cloning-and-reinforcement-learning",
     ),
     "robot hits its joint limits": ("robots.html", LIMITS),
-    "train on several GPUs": ("cluster.html", "gradients-on-several-devices"),
+    "train on several GPUs": (
+        "cluster.html",
+        "train-on-several-gpus-gradients-on-several-devices",
+    ),
     "sensor delay": ("control.html", RANDOMIZATION),
     "run the policy without jax": ("faq.html", "can-i-run-a-policy-without-jax"),
     "demonstrations that disagree with each other": ("clone.html", OPTIONS),
@@ -203,5 +212,21 @@ QUESTIONS = {
     "use with my own pytorch training loop": ("faq.html", PYTORCH),
     "log to weights and biases": ("log.html", CURVES),
     "tool tip offset": ("robots.html", "the-tool"),
+    "how to watch training live": (
+        "view.html",
+        "watch-the-training-live-while-it-learns",
+    ),
+    "what does the ghost mean": ("view.html", GHOST),
+    "robot without velocity sensors": (RECORDINGS, VELOCITIES),
+    "how to run at 1 kHz": ("guides/deploy.html", RATE),
+    "stop my arm from overshooting": ("faq.html", OVERSHOOT),
+    "energy consumption of my robot": ("tune.html", "weigh-energy-against-speed"),
+    "batch size": ("clone.html", "batch-size-and-early-stopping"),
+    "change gravity": ("robots.html", "another-gravity"),
+    "early stopping": ("clone.html", "batch-size-and-early-stopping"),
+    "save video as mp4": ("report.html", "read-a-report"),
+    "read report.html on a phone": ("report.html", "read-a-report"),
+    "stable baselines": ("faq.html", "does-it-work-with-stable-baselines3-sb3"),
+    "joystick demonstrations": ("tutorials/clone.html", "your-demonstrations"),
 }
 """Words as typed: the address of the page, and the anchor where there is one."""
