@@ -150,7 +150,7 @@ def test_a_clone_that_is_no_better_than_repeating_the_last_action_says_so():
     # By the numbers: it errs in every sample as the last action does.
     copy = judged(made, clone=[1.0, 1.2, 1.1], persistence=[1.0, 1.2, 1.1])
     assert "The clone repeats the last action: on demonstrations" in said(copy)
-    assert "persistence, does: it is no better than repeating the last" in said(copy)
+    assert "persistence: it is no better than repeating the last" in said(copy)
     assert "linear policy of the last observation" not in said(copy)
     better = judged(made, clone=[1.0, 1.2, 1.1], persistence=[4.0, 3.9, 4.1])
     assert "repeat" not in said(better)
