@@ -25,6 +25,7 @@ UNSHIFTED = 5  # index of no shift in SHIFTS
 INNER = slice(5, -5)  # samples that no shift wraps around
 LOOSE_LIMIT = 4 * math.pi  # [rad]: limits from here on tell nothing of the motion
 FAR = 3.0  # times the limits
+OTHER_UNIT = ", or its unit with that of the recordings that keep to them"
 IN_DEGREES = """or name the column with its unit, as in `positions=["q1_deg"]`"""
 NEAR, VERY_NEAR = 0.1, 0.02  # of a ratio; a gear of 10 is near to one of 9.55, rpm
 RATIOS = (
@@ -88,6 +89,8 @@ class Joint(NamedTuple):
     lower: float
     upper: float
     revolute: bool
+    keeps_limits: bool = False
+    """Whether it moves within its limits in another recording."""
 
 
 def check_joint(joint: Joint) -> Iterator[Finding]:
@@ -110,7 +113,8 @@ def _positions(joint: Joint) -> Iterator[Finding]:
     reach = max(abs(joint.lower), abs(joint.upper))
     limited = reach < LOOSE_LIMIT
     far = joint.revolute and limited and peak > FAR * reach
-    if far and peak / DEGREES_PER_RADIAN <= 1.05 * reach:
+    fits_degrees = far and peak / DEGREES_PER_RADIAN <= 1.05 * reach
+    if fits_degrees and not joint.keeps_limits:
         yield error(
             "degrees",
             f"the joint reaches {peak:.4g} rad where its limits end at {reach:.4g} "
@@ -123,16 +127,17 @@ def _positions(joint: Joint) -> Iterator[Finding]:
         yield warning(
             "beyond_limits",
             f"the joint goes {outside:.3g} {unit} beyond its limits: compare its zero "
-            "and its sign with the model's.",
+            f"and its sign with the model's{OTHER_UNIT * fits_degrees}.",
         )
     speed = float(np.abs(np.diff(q) / np.diff(joint.times)).max())
     fast = speed > MAX_SPEED or travel > MAX_TRAVEL
-    if joint.revolute and fast and (far or not limited):
+    alone = far and not joint.keeps_limits
+    if joint.revolute and fast and (alone or not limited):
         yield warning(
             "degrees",
             f"the joint turns by {travel:.4g} rad at up to {speed:.4g} rad/s: unless "
-            "it makes so many turns, the positions are in degrees; convert them to "
-            f"radians, {IN_DEGREES}.",
+            "it makes so many turns, the positions are in degrees, or in counts of an "
+            f"encoder; convert them to radians, {IN_DEGREES}.",
         )
 
 

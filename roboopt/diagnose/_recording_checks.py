@@ -11,7 +11,12 @@ from roboopt._errors import RobooptError
 from roboopt._progress import counted
 from roboopt.data import Trajectory, sample_times, single_recordings
 from roboopt.diagnose._finding import Finding, error, warning
-from roboopt.diagnose._joint_checks import MIN_TRAVEL, Joint, check_joint
+from roboopt.diagnose._joint_checks import (
+    MIN_RATIO_TRAVEL,
+    MIN_TRAVEL,
+    Joint,
+    check_joint,
+)
 
 WRONG_UNITS = ("degrees", "revolutions", "time_unit")
 """Codes of findings that make all other numbers wrong."""
@@ -72,6 +77,10 @@ def check_recordings(
             strict=True,
         )
     )
+    keeping = [
+        any(_keeps_limits(run.observations[:, j], *known[1:3]) for run in runs)
+        for j, (_, *known) in enumerate(joints)
+    ]
     default = [f"recording {k}" for k in range(len(runs))]
     findings = []
     for name, run in zip(_one_each("names", names, default), runs, strict=True):
@@ -84,10 +93,18 @@ def check_recordings(
         for j, (joint, *known) in enumerate([] if broken else joints):
             effort = efforts[:, j] if efforts.shape[-1] == count else None
             motion = sample_times(run), q[:, j], velocity[:, j], effort
-            for found in check_joint(Joint(*motion, *known)):
+            for found in check_joint(Joint(*motion, *known, keeps_limits=keeping[j])):
                 where = f"joint {joint} of {name}"
                 findings.append(dataclasses.replace(found, where=where))
     return sorted(findings, key=lambda f: (f.severity, f.code not in WRONG_UNITS))
+
+
+def _keeps_limits(position: Any, lower: float, upper: float) -> bool:
+    """Return whether a joint moves, and its positions are within finite limits."""
+    low, high = np.min(position), np.max(position)
+    limited = math.isfinite(lower) and math.isfinite(upper)
+    moves = bool(high - low > MIN_RATIO_TRAVEL)
+    return limited and moves and bool(lower <= low and high <= upper)
 
 
 def _per_joint(name: str, value: Any, default: float, joints: int) -> list[float]:

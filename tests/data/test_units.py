@@ -96,6 +96,7 @@ def test_units_are_converted_and_told(tmp_path, quantity, name, scale, shown):
         ("effort", "tau1 [%]"),
         ("effort", "tau1 [V]"),
         ("effort", "tau1_raw"),
+        ("effort", "effort1_V"),
         ("effort", "tau1 [deg]"),
     ],
 )

@@ -128,6 +128,15 @@ def test_degrees_show_against_the_limits():
     assert "57.3 rad" in findings[1].message
 
 
+def test_a_recording_beyond_limits_that_others_keep_to_is_a_warning():
+    far = [swung(), swung(amplitude=14.0)]
+    found = check_recordings(far, lower=-3.0, upper=3.0)
+    assert {f.severity for f in found} == {"warning"}
+    assert "degrees" not in {f.code for f in found}
+    (first, _) = [f for f in found if f.code == "beyond_limits"]
+    assert first.where == "joint 0 of recording 1" and "11 rad" in first.message
+
+
 def test_degrees_show_in_speeds_but_turns_and_slides_are_left_alone():
     # 1 Hz at 57.3 degrees is 360 a second, taken for rad/s.
     findings = only(swung(DEGREES, DEGREES), "degrees")

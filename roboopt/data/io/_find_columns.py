@@ -159,7 +159,7 @@ class _Search:
             said += f", for the unit of {', '.join(unread)} cannot be converted"
         if joints is None:
             return said
-        if quantity == "efforts":
+        if quantity == "efforts" and not unread:
             pairs = zip(joints, order, strict=False)
             named = [joint for joint in joints if joint in best]
             named = named or [joint for joint, number in pairs if number in best]

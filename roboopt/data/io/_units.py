@@ -130,6 +130,7 @@ LETTERS = {
     "m": "pos position positions".split(),
     "n": "force forces effort efforts".split(),
     "a": "current currents".split(),
+    "v": "effort efforts torque torques tau".split(),
 }
 """Units of one letter, and the words behind which they need no brackets."""
 CAPITALS = {"ma": "mA", "mn": "mN", "kn": "kN"}
