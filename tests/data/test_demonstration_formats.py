@@ -70,6 +70,10 @@ def test_columns_of_several_files_are_matched_by_name(suffix, tmp_path):
     np.testing.assert_array_equal(first.observations, second.observations)
     np.testing.assert_array_equal(first.actions, second.actions)
     np.testing.assert_array_equal(second.actions[0], [10.0, 20.0])
+    names = {}
+    for k in (1, 2):  # one by one, as of several sources
+        (alone,) = read(tmp_path / f"a{k}{suffix}", names=names)[0]
+        np.testing.assert_array_equal(alone.actions, first.actions)
     for name in ("obs_v", "action_y"):
         rest = {n: x for n, x in columns.items() if n != name}
         write_table(tmp_path / f"a2{suffix}", rest)

@@ -76,7 +76,9 @@ class ReadOptions:
         Raises:
             RobooptError: if they are others than the first file's.
         """
-        place, known = self.first.setdefault(quantity, (where, [*names]))
+        told = self.names.get(quantity, [])  # by a source that was read before
+        own = [*told] if sorted(told) == sorted(names) else [*names]
+        place, known = self.first.setdefault(quantity, (where, own))
         if sorted(known) == sorted(names):
             return known
         raise RobooptError(
