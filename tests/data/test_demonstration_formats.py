@@ -47,6 +47,15 @@ def test_columns_of_tables_name_the_axes(tmp_path):
     assert names_of(path) == (seen, ["tau1", "tau2"])
 
 
+def test_flags_that_mark_no_row_are_told(tmp_path):
+    path, flags = tmp_path / "a.npz", {"terminals": LAST * 0, "timeouts": LAST * 0}
+    runs, said = read(saved(path, observations=OBSERVATIONS, actions=ACTIONS, **flags))
+    assert len(runs) == 1 and "terminals, timeouts mark no row" in said
+    flags["timeouts"] = LAST
+    runs, said = read(saved(path, observations=OBSERVATIONS, actions=ACTIONS, **flags))
+    assert len(runs) == 3 and "mark no row" not in said
+
+
 def write_table(path, columns):
     if path.suffix == ".npz":
         np.savez(path, **columns)

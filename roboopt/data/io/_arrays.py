@@ -27,6 +27,7 @@ from roboopt.data._trajectory import (
 from roboopt.data._windows import sample_times, single_recordings
 from roboopt.data.io._boundaries import (
     BOUNDARIES,
+    PARTIAL,
     batch_lengths,
     check_next,
     episode_rows,
@@ -153,6 +154,12 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
         slices, ended = episode_rows(arrays, rows, where)
         for said in filter(None, (note, check_next(*seen, slices, where))):
             options.note(said)
+        unset = [name for name in PARTIAL if name in arrays]
+        if unset and not any(np.any(arrays[n]) for n in BOUNDARIES if n in arrays):
+            options.note(
+                f"{where}: {', '.join(unset)} mark no row, so that all {rows} are read "
+                "as one episode; `episode_ends` or `lengths` would tell others."
+            )
         parts = [_rows(fields, rows, part, where) for part in slices]
         for part, end in zip(parts, ended or (), strict=ended is not None):
             part["terminated"] = np.asarray(end)
