@@ -29,7 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
                 code = execute(words)
                 sys.stdout.flush()
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, RuntimeError) as error:
+                # Python 3.11 wraps what is raised while a class names its attributes.
+                raised = error, error.__cause__
+                if not any(isinstance(x, KeyboardInterrupt) for x in raised):
+                    raise
                 print(f"roboopt: {interrupted()}", file=sys.stderr)
                 code = exit_code()
             except BrokenPipeError:  # as of `roboopt compare runs | head`

@@ -304,3 +304,23 @@ def test_a_fit_that_is_interrupted_before_it_is_whole_says_what_is_left(
     if "The result loads with" not in out:  # The fit was not whole yet.
         assert "interrupted: there was no result yet to keep, and runs is as" in err
         assert {*here.rglob("*")} == before
+
+
+@pytest.mark.parametrize("signalled", [True, False])
+def test_a_signal_that_python_wraps_is_one(monkeypatch, capsys, signalled):
+    # As Python 3.11 does with what is raised while a class names its attributes.
+    def execute(words):
+        try:
+            if signalled:
+                signal.raise_signal(signal.SIGINT)
+            raise ValueError("another fault")
+        except (KeyboardInterrupt, ValueError) as error:
+            raise RuntimeError("Error calling __set_name__") from error
+
+    monkeypatch.setattr("roboopt.cli._main.execute", execute)
+    if signalled:
+        assert main([]) == 130
+        assert "interrupted" in capsys.readouterr().err
+    else:
+        with pytest.raises(RuntimeError, match="__set_name__"):
+            main([])
