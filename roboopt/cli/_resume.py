@@ -9,7 +9,7 @@ from roboopt._reading import read_json
 from roboopt.cli._config import RESUME as FLAG
 from roboopt.cli._config import code_named, defaults_from
 from roboopt.cli._flags import Output, all_flags, groups, spelled
-from roboopt.cli._run_folder import SETTINGS, resumable
+from roboopt.cli._run_folder import PARTIAL, SETTINGS, resumable
 
 OF_THE_PROCESS = "resume", "no_video", "figures", "log"
 """Flags of the output that a resumed run may be given."""
@@ -43,12 +43,12 @@ def resumed(command: Any, before: Any) -> Any:
 def finished(command: Any) -> str:
     """Return a line that says that nothing is left to resume; empty where something is.
 
-    A run is finished whose settings say that it is complete, unless the command changes
-    one of the flags that may be changed.
+    A run is finished that is in its place, and whose settings say that it is complete,
+    unless the command changes one of the flags that may be changed.
     """
     path = resumable(command.output.resume)
     settings = read_json(path / SETTINGS)
-    if not settings.get(COMPLETE):
+    if path.name.endswith(PARTIAL) or not settings.get(COMPLETE):
         return ""
     before = defaults_from(path, type(command), FLAG)
     own = groups(command)

@@ -23,7 +23,14 @@ from roboopt.cli._flags import Output, flags_named, groups, verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._results import write_report
 from roboopt.cli._resume import COMPLETE, finished, how_to_report, how_to_resume
-from roboopt.cli._run_folder import CHECKPOINT, FIGURES, REPORT, SETTINGS, RunFolder
+from roboopt.cli._run_folder import (
+    CHECKPOINT,
+    FIGURES,
+    REPORT,
+    SETTINGS,
+    RunFolder,
+    clear_beside,
+)
 from roboopt.data import save, write_json
 from roboopt.loggers import LOGGERS
 from roboopt.optimize import Log
@@ -63,6 +70,7 @@ def run(
     if output.resume is not None:
         if said := finished(command):
             print(said)
+            clear_beside(output.resume)
             return 0
         folder = RunFolder.resume(output.resume)
     else:

@@ -170,6 +170,13 @@ def resumable(path: Path) -> Path:
     raise RobooptError(f"--resume {path} holds no checkpoint: nothing to resume")
 
 
+def clear_beside(path: Path) -> None:
+    """Remove what a run that cannot be resumed has left beside a finished one."""
+    work = partial(path.with_name(path.name.removesuffix(PARTIAL)))
+    if work.is_dir() and _is_free(work):
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def require_finished(path: Path, argument: str) -> None:
     """Refuse the path of a run that was killed, or that goes on."""
     if path.exists() and not path.name.endswith(PARTIAL):

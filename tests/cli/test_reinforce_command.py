@@ -180,7 +180,10 @@ def test_settings_of_a_stranger_import_nothing(strangers, capsys):
     path = list(sys.path)
     for flag in ("--config", "--resume"):
         with pytest.raises(SystemExit, match="imported"):
-            main(["reinforce", "canary:Song-v0", flag, str(strangers)])
+            main(
+                ["reinforce", "canary:Song-v0", flag, str(strangers)]
+                + ["--timesteps", "9"]
+            )
         assert sys.path == path
 
 
