@@ -2,7 +2,8 @@
 
 Least squares in the base parameters meet the efforts of a robot whose masses nobody
 knows, but not those of one with an axis reversed, joints exchanged, or gravity along
-another direction: each is tried, and named where clearly less is left with it.
+another direction, nor efforts that were logged late: each is tried, and named where
+clearly less is left with it.
 """
 
 import dataclasses
@@ -25,6 +26,8 @@ MIN_GAIN = 1.5  # ratio of what is left, that names a suspicion
 MIN_FURTHER_GAIN = 1.3  # of a change to others
 TIE = 1.05  # of what is left: neither explains it better
 MAX_INSTANTS = 1000
+MIN_SHARE_LATE = 0.01  # of a joint's efforts: less is no delay
+LONGEST_DELAY_S = 0.1
 FIRST_TILT = 0.3  # of gravity, in radians: a base is seldom tilted by more
 MAX_TILTS = 60  # that are tried
 
@@ -51,7 +54,12 @@ def suspicions(
     case = _Case(model, data)
     left = first = _left(error, case)
     recorded = np.sqrt(np.mean(np.asarray(data.actions) ** 2, (0, 1)))
-    if not np.any(first[list(model.actuated)] > MIN_SHARE * recorded):
+    driven = first[list(model.actuated)]
+    if not np.any(driven > MIN_SHARE_LATE * recorded):
+        return ()
+    if (late := _later(error, case, first)) is not None:
+        return late.said
+    if not np.any(driven > MIN_SHARE * recorded):
         return ()
     while True:
         for others in (_others(case), _tilted(error, case)):
@@ -65,6 +73,42 @@ def suspicions(
         said = (*case.said, " or ".join(alike))
         left, case = best, dataclasses.replace(other, said=said)
     return case.said if _gain(left, first) < 1 / MIN_GAIN else ()
+
+
+def _later(error: InverseDynamicsError, case: _Case, first: np.ndarray) -> _Case | None:
+    """Return the case with efforts of another time, if that leaves clearly less."""
+    step, steps = float(case.data.time_step), case.data.steps
+    longest = min(round(LONGEST_DELAY_S / step), steps // 4)
+
+    def gain(shift: int) -> float:
+        return _gain(_left(error, _shifted(case, shift)), first)
+
+    sides = [sign * 2**k for sign in (1, -1) for k in range(longest.bit_length())]
+    gains = {shift: gain(shift) for shift in sides if abs(shift) <= longest}
+    if min(gains.values(), default=1.0) > 1 / MIN_FURTHER_GAIN:
+        return None
+    for _ in range(longest.bit_length()):  # between the neighbors, which are halved
+        best, tried = min(gains, key=gains.__getitem__), sorted({0, *gains})
+        at = tried.index(best)
+        near = [(best + other) // 2 for other in tried[max(at - 1, 0) : at + 2]]
+        gains |= {shift: gain(shift) for shift in near if shift not in (0, *gains)}
+    best = min(gains, key=gains.__getitem__)
+    return _shifted(case, best) if gains[best] < 1 / MIN_GAIN else None
+
+
+def _shifted(case: _Case, shift: int) -> _Case:
+    """Return the case with the efforts of so many steps later."""
+    data, size = case.data, abs(shift)
+    seen, efforts = (np.asarray(x) for x in (data.observations, data.actions))
+    last = slice(None, -size)
+    if shift > 0:
+        seen, efforts = seen[..., last, :], efforts[..., size:, :]
+    else:
+        seen, efforts = seen[..., size:, :], efforts[..., last, :]
+    moved = Trajectory(seen, efforts, data.time_step)
+    when = "earlier" if shift > 0 else "later"
+    said = f"efforts {1e3 * size * data.time_step:.2g} ms {when} than recorded"
+    return dataclasses.replace(case, data=moved, said=(*case.said, said))
 
 
 def _left(error: InverseDynamicsError, case: _Case) -> np.ndarray:

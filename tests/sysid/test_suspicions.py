@@ -98,6 +98,13 @@ def test_a_tilted_base_is_named_with_its_gravity(tilt, axis):
     assert np.allclose([float(x) for x in told.split(", ")], gravity, atol=0.15)
 
 
+@pytest.mark.parametrize("samples, when", [(3, "earlier"), (-2, "later")])
+def test_efforts_of_another_time_are_named(columns, samples, when):
+    q, velocity, efforts = columns
+    found = suspected((q, velocity, np.roll(efforts, samples, 0)))
+    assert found == (f"efforts {abs(samples) * 10} ms {when} than recorded",)
+
+
 def test_a_robot_that_is_given_without_gravity_has_it(columns):
     found = suspected(columns, gravity=(0.0, 0.0, 0.0))
     assert len(found) == 1 and "gravity (0, 0, -9.8" in found[0]
