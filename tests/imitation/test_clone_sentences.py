@@ -155,7 +155,7 @@ def test_a_clone_that_is_no_better_than_repeating_the_last_action_says_so():
     better = judged(made, clone=[1.0, 1.2, 1.1], persistence=[4.0, 3.9, 4.1])
     assert "repeat" not in said(better)
     equal = judged(made, clone=[1.0, 1.2, 1.1], linear=[1.1, 1.2, 1.0])
-    assert "best baseline, linear, does: it is no better than a least" in said(equal)
+    assert "best baseline, linear: it is no better than a least" in said(equal)
     assert "repeats the last action" not in said(equal)
 
 
@@ -345,7 +345,7 @@ def test_a_clone_of_noise_is_said_to_have_learned_nothing():
         assert ("learned anything" in said(acted)) == told
         assert ("judge the clone by its return" in said(acted)) == (successes is None)
     same = judged(made, clone=[1.0, 1.2, 1.1], constant=[1.0, 1.2, 1.1])
-    assert "constant, does: it is no better than always the mean action" in said(same)
+    assert "constant: it is no better than always the mean action" in said(same)
     assert "learned anything" not in said(same)
     worse = judged(made, clone=[4.0, 3.9, 4.1], constant=[1.0, 1.0, 1.1])
     assert "more than the baseline constant, 1.03" in said(worse)
