@@ -46,9 +46,8 @@ def logged(seed, stribeck=TRUTH["stribeck_friction"]):
     return ro.Trajectory(seen, effort[:-1, None], STEP)
 
 
-@pytest.mark.parametrize(
-    "scale", [pytest.param([], marks=pytest.mark.slow), ["stribeck_velocity"]]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [[], ["stribeck_velocity"]])
 def test_stribeck_friction_and_asymmetry_are_inside_their_intervals(urdf, scale):
     free = ["mass", "damping", "friction", "friction_asymmetry", "stribeck_friction"]
     result = ro.identify(urdf, [logged(0), logged(1)], free=[*free, *scale])

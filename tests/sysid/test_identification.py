@@ -432,7 +432,9 @@ def test_a_robot_is_excited_in_an_environment():
         ro.sysid.excite("arm.urdf")
 
 
-def test_the_truth_of_a_randomized_robot_is_the_robot_that_moved(tmp_path):
+@pytest.fixture
+def excited(tmp_path):
+    """Return the excitation of a randomized robot with friction."""
     from roboopt_envs.robot import RobotTask
 
     inertial = (
@@ -452,11 +454,20 @@ def test_the_truth_of_a_randomized_robot_is_the_robot_that_moved(tmp_path):
     env = RobotTask(urdf, duration=2.0, randomize=0.3)
     excited = ro.sysid.excite(env, seed=3, steps=10)
     env.close()
+    return excited
+
+
+def test_the_truth_of_a_randomized_robot_is_another_than_its_file(excited):
     known, truth = excited.known.robot, excited.truth
     for name in ("masses", "inertias", "damping", "friction"):
         before, after = (np.asarray(getattr(r, name)) for r in (known, truth))
         moved = np.abs(after - before)[np.abs(before) > 1e-6]
         assert moved.size and np.all(moved > 1e-6), name
+
+
+@pytest.mark.slow
+def test_the_truth_of_a_randomized_robot_is_the_robot_that_moved(excited):
+    truth = excited.truth
     found = ro.identify(excited.known, [excited.recording], truth=truth)
     for row in found.parameters:
         if row.identified:

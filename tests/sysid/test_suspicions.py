@@ -89,7 +89,9 @@ def test_the_direction_of_gravity_is_named(columns):
     assert len(found) == 1 and "gravity (0, 0, -9.81) m/s²" in found[0]
 
 
-@pytest.mark.parametrize("tilt, axis", [(0.35, 0), (0.6, 1)])
+@pytest.mark.parametrize(
+    "tilt, axis", [(0.35, 0), pytest.param(0.6, 1, marks=pytest.mark.slow)]
+)
 def test_a_tilted_base_is_named_with_its_gravity(tilt, axis):
     gravity = 9.81 * np.array([0.0, 0.0, -np.cos(tilt)])
     gravity[axis] = 9.81 * np.sin(tilt)
@@ -98,7 +100,9 @@ def test_a_tilted_base_is_named_with_its_gravity(tilt, axis):
     assert np.allclose([float(x) for x in told.split(", ")], gravity, atol=0.15)
 
 
-@pytest.mark.parametrize("samples, when", [(3, "earlier"), (-2, "later")])
+@pytest.mark.parametrize(
+    "samples, when", [(3, "earlier"), pytest.param(-2, "later", marks=pytest.mark.slow)]
+)
 def test_efforts_of_another_time_are_named(columns, samples, when):
     q, velocity, efforts = columns
     found = suspected((q, velocity, np.roll(efforts, samples, 0)))
