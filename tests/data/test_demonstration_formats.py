@@ -48,7 +48,8 @@ def test_columns_of_tables_name_the_axes(tmp_path):
 
 
 def test_flags_that_mark_no_row_are_told(tmp_path):
-    path, flags = tmp_path / "a.npz", {"terminals": LAST * 0, "timeouts": LAST * 0}
+    path, none = tmp_path / "a.npz", np.zeros(len(LAST), bool)
+    flags = {"terminals": none, "timeouts": none}
     runs, said = read(saved(path, observations=OBSERVATIONS, actions=ACTIONS, **flags))
     assert len(runs) == 1 and "terminals, timeouts mark no row" in said
     flags["timeouts"] = LAST

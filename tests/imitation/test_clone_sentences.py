@@ -336,6 +336,7 @@ def test_a_clone_of_noise_is_said_to_have_learned_nothing():
     noisy = judged(made, clone=[1.0, 1.2, 0.7], constant=[1.1, 1.0, 0.9])
     rewarded = [dataclasses.replace(x, rewards=np.ones(x.steps)) for x in tremor(3)]
     done = ro.clone(rewarded, policy="linear", **SMALL).demonstrations
+    assert done is not None
     assert "shows that the clone has learned anything" in said(noisy)
     # A success in the environment shows it.
     for successes, told in (([True], False), ([False], True), (None, False)):
