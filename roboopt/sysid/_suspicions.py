@@ -57,10 +57,9 @@ def suspicions(
     driven = first[list(model.actuated)]
     if not np.any(driven > MIN_SHARE_LATE * recorded):
         return ()
-    if (late := _later(error, case, first)) is not None:
-        return late.said
+    late = _later(error, case, first)
     if not np.any(driven > MIN_SHARE * recorded):
-        return ()
+        return () if late is None else late.said
     while True:
         for others in (_others(case), _tilted(error, case)):
             tried = [(_left(error, other), other) for other in others]
@@ -72,6 +71,8 @@ def suspicions(
         alike = [one.said[-1] for left_by, one in tried if _gain(left_by, best) < TIE]
         said = (*case.said, " or ".join(alike))
         left, case = best, dataclasses.replace(other, said=said)
+    if late is not None and TIE * _gain(_left(error, late), first) < _gain(left, first):
+        return late.said
     return case.said if _gain(left, first) < 1 / MIN_GAIN else ()
 
 
