@@ -118,8 +118,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.time_step, self.duration = float(time_step), float(duration)
         self.horizon = round(duration / self.control_period)
         self.actuated = tuple(actuated)
-        rule = "name a joint that a motor drives"
-        require(self.actuated, "actuated", rule, list(self.actuated))
+        require(self.actuated, "actuated", "name a joint that a motor drives", [])
         self._driven = np.array(self.actuated, int)
         self.effort_limits = np.array(effort_limits, np.float64)
         self.interface, self.drive = interface, as_drive(drive)
@@ -133,9 +132,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             times = np.arange(self.horizon * self.substeps + 1) * self.time_step
             self.reference = np.asarray(task.reference(times), np.float64)
         self.actuators = actuators or self._commands.motors()
-        names, motors = [*self.joint_names], len(self.actuators.resistance)
-        rule = f"describe the joints {names}"
-        require(motors == len(names), "actuators", rule, motors)
+        names, count = [*self.joint_names], len(self.actuators.resistance)
+        require(count == len(names), "actuators", f"describe the joints {names}", count)
         self.randomize = randomize
         self.render_mode, self._view, self._viewed = view.mode, view, np.empty(0)
         self._camera = Camera(world.client, view) if view.mode == "rgb_array" else None
