@@ -45,6 +45,11 @@ def table(path, pattern, robots):
         (["pan", "lift"], ["pan_motor", "lift_motor"]),
         (["left_pan_joint", "left_lift_joint"], ["pan", "lift"]),
         (["pan_joint", "lift_joint"], ["pan", "lift"]),
+        (["panda_joint1", "panda_joint2"], ["fer_joint1", "fer_joint2"]),
+        (
+            ["left_pan_joint", "left_lift_joint"],
+            ["right/pan_motor", "right/lift_motor"],
+        ),
     ],
 )
 def test_words_that_all_names_share_may_differ(tmp_path, pattern, robot, recorded):
@@ -117,5 +122,7 @@ def test_names_in_messages_may_have_a_prefix(tmp_path):
     assert "left/pan_joint, left/lift_joint are read as" in said
     given = Columns(joints=["left/pan_joint", "left/lift_joint"])
     assert not check(tmp_path / "bag", ["a", "b"], columns=given)
-    with pytest.raises(ValueError, match="JointState of the joints"):
+    said = check(tmp_path / "bag", ["ur10_pan_joint", "ur10_lift_joint"])
+    assert "left/pan_joint, left/lift_joint are read as" in said
+    with pytest.raises(ValueError, match="JointState of the joints.*by `--joints`"):
         read(tmp_path / "bag", ["wrist", "elbow"])

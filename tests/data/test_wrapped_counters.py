@@ -106,10 +106,20 @@ def test_arrays_of_unsigned_counts_go_on(tmp_path):
     assert run.steps == COUNT - 1 and run.time_step == pytest.approx(0.005)
 
 
+def test_where_times_go_back_to_the_first_another_recording_begins(tmp_path):
+    stamps = np.r_[0:150, 0:90, 1:61] / 200 + 7  # the last begins a sample later
+    runs, said = read_told(logged(tmp_path / "x.csv", "time", stamps))
+    assert "begin anew at sample 150, 240: read as 3 recordings" in said
+    for run, seen in zip(runs, np.split(ANGLE, [150, 240]), strict=True):
+        assert run.time_step == pytest.approx(0.005)
+        np.testing.assert_allclose(run.observations[:, 0], seen)
+
+
 @pytest.mark.parametrize(
     "stamps, match",
     [
-        (np.r_[0:150, 0:150] / 100, "sample 150 is 1.49 s before .* column `run`"),
+        (np.r_[0:150, 60:210] / 100, "sample 150 is 0.89 s before .* cut|sort"),
+        (np.r_[0:150, 0:5, 0:145] / 100, "sample 150 is 1.49 s before .* column `run`"),
         (np.r_[100:200, 0:100, 200:300] / 100, "1 of 300 samples: sort|cut it there"),
         (np.r_[0:100, 200:300, 100:200] / 100, "1 of 300 samples: sort its rows"),
     ],

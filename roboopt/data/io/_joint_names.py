@@ -1,5 +1,6 @@
 """Joints that a file names otherwise than the robot does, such as `left/joint_1`."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from os.path import commonprefix
@@ -30,7 +31,8 @@ def recorded_names(
     """Return the joints' names in the file by the robot's, None if they do not fit.
 
     They fit in any case, and where all names have the same words more than the robot's,
-    before or behind, or lack words that all of the robot's have.
+    before or behind, or lack words that all of the robot's have, or have others in
+    their place.
 
     Args:
         recorded: the names in the file.
@@ -127,7 +129,12 @@ def _one(
     recorded: Iterable[Words], joints: Sequence[Words], where: str
 ) -> list[Words] | None:
     """Return the recorded names of the joints in their order, None if none fit."""
-    found = [*_longer(recorded, joints)] or [*_shorter(recorded, joints)]
+    recorded = [*recorded]
+    found = (
+        [*_longer(recorded, joints)]
+        or [*_shorter(recorded, joints)]
+        or _exchanged(recorded, joints)
+    )
     if len(found) > 1:
         every = " or ".join(", ".join(map(" ".join, one)) for one in found)
         raise RobooptError(
@@ -156,13 +163,37 @@ def _shorter(
     recorded: Iterable[Words], joints: Sequence[Words]
 ) -> Iterable[list[Words]]:
     """Yield names that are the robot's without the words that all of these have."""
-    if len(joints) < 2:
-        return
-    before = len(commonprefix([*joints]))
-    behind = len(commonprefix([joint[::-1] for joint in joints]))
+    before, behind = _shared(joints)
     known = set(recorded)
     for first, last in ((before, 0), (0, behind), (before, behind)):
-        short = [joint[first : len(joint) - last] for joint in joints]
-        if all(short) and set(short) <= known and len(set(short)) == len(short):
+        short = _without(joints, first, last)
+        if (first or last) and set(short) <= known:
             yield short
             return
+
+
+def _exchanged(recorded: Sequence[Words], joints: Sequence[Words]) -> list[list[Words]]:
+    """Return names with others of the words that all of the robot's joints have.
+
+    As `fer_joint1` of `panda_joint1`.
+    """
+    before, behind = _shared(joints)
+    for first, last in itertools.product(range(before + 1), range(behind + 1)):
+        short = _without(joints, first, last)
+        if short and (found := [*_longer(recorded, short)]):
+            return found
+    return []
+
+
+def _shared(joints: Sequence[Words]) -> tuple[int, int]:
+    """Return how many words all joints have before, and behind."""
+    if len(joints) < 2:
+        return 0, 0
+    ends = [joint[::-1] for joint in joints]
+    return len(commonprefix([*joints])), len(commonprefix(ends))
+
+
+def _without(joints: Sequence[Words], first: int, last: int) -> list[Words]:
+    """Return joints without their outer words, none if they are not told apart then."""
+    short = [joint[first : len(joint) - last] for joint in joints]
+    return short if all(short) and len(set(short)) == len(short) else []

@@ -27,7 +27,13 @@ from roboopt.data.io._gaps import MAX_LEFT_OUT_SHARE, whole_samples
 from roboopt.data.io._sparse import apart, common_time, on_one_clock
 from roboopt.data.io._table import BLANKS, MAX_SHOWN, Table
 from roboopt.data.io._table_header import with_names
-from roboopt.data.io._times import Stamps, even_step, read_stamps, strictly_later
+from roboopt.data.io._times import (
+    Stamps,
+    begun_anew,
+    even_step,
+    read_stamps,
+    strictly_later,
+)
 from roboopt.data.io._units import (
     in_other_units,
     unit_scale,
@@ -209,6 +215,15 @@ def _recordings(
     columns, numbers = samples.columns, samples.numbers[rows]
     values = {name: value[rows] for name, value in samples.values.items()}
     stamps, untimed = _stamps(samples.table, columns.time, rows, numbers, options)
+    if len(first := begun_anew(stamps.seconds)):
+        options.note(
+            f"{where}: the times begin anew at sample "
+            f"{', '.join(map(str, first[:5]))}{', ...' if len(first) > 5 else ''}: "
+            f"read as {len(first) + 1} recordings."
+        )
+        for part in np.split(rows, first):
+            yield from _recordings(samples, part.tolist(), where, options)
+        return
     if samples.others:
         own = samples.own[rows]
         stamps, values = on_one_clock(
@@ -283,7 +298,8 @@ def _stamps(
     if len(known) < 2:
         raise RobooptError(f"`{name}` must hold times, but holds {len(known)}.")
     stamps = read_stamps(cells[known], unit_scale(name, "times"), name)
-    if (back := np.diff(stamps.seconds) < 0).any():
+    back = np.diff(stamps.seconds) < 0
+    if back.any() and (blank.any() or not len(begun_anew(stamps.seconds))):
         row = int(back.argmax())
         cure = "cut it there, or number the recordings in a column `run`"
         if (stamps.seconds[1:][back] > stamps.seconds[0]).all():

@@ -34,7 +34,8 @@ def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]
 
     The names in the messages decide which joint is which. Of several topics and
     publishers the one with the most messages that holds all the robot's joints is read:
-    of states before commands, and with efforts before others.
+    with efforts before others, by the robot's names before others, and of states before
+    commands.
     """
     optional_package("rosbags", "bags of ROS", "rosbags")
     with read_as(f"be {REPAIRED}", path):
@@ -48,14 +49,21 @@ def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]
     if not fits:
         held = "; ".join(f"{topic}: {', '.join(names)}" for topic, names in found)
         what = f"only {held}" if found else f"only the topics {', '.join(topics)}"
+        cure = (
+            " Give the file's names in the robot's order by `--joints`, joints that "
+            "were not recorded by `--locked`; in Python by `Columns(joints=[...])` and "
+            "`locked`."
+        )
         raise RobooptError(
             "`path` must hold messages sensor_msgs/JointState"
             f"{f' of the joints {joints}' if joints else ''}, but {path} holds {what}."
+            f"{cure if found and joints else ''}"
         )
 
-    def rank(key: tuple[str, tuple[str, ...]]) -> tuple[bool, bool, int]:
+    def rank(key: tuple[str, tuple[str, ...]]) -> tuple[bool, bool, bool, int]:
         efforts = any(len(m["effort"]) for m in found[key])
-        return efforts, not is_commanded(key[0]), len(found[key])
+        same = set(fits[key]) == set(fits[key].values())
+        return efforts, same, not is_commanded(key[0]), len(found[key])
 
     topic, names = max(fits, key=rank)
     if others := sorted({key[0] for key in fits} - {topic}):

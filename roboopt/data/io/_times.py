@@ -32,6 +32,7 @@ PERIODS = {
 }
 """After which times begin anew, and what does so."""
 MAX_WRAPPED_STEPS = 3.0  # median steps from the last count to the first of the next
+MIN_RUN = 10  # samples of a recording that ends where the times begin anew
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,22 @@ def unwrapped(since: np.ndarray) -> tuple[np.ndarray, str]:
                 "times that go on."
             )
     return since, ""
+
+
+def begun_anew(since: np.ndarray) -> np.ndarray:
+    """Return the samples at which the next recording in a file begins.
+
+    All times go back to those of the first sample there; empty if some go elsewhere.
+
+    Args:
+        since: times from the first, in any unit.
+    """
+    steps = np.diff(since)
+    first = np.flatnonzero(steps < 0) + 1
+    usual = float(np.median(steps[steps >= 0])) if (steps >= 0).any() else 0.0
+    plain = np.abs(since[first]) <= MAX_WRAPPED_STEPS * usual
+    long = np.diff([0, *first, len(since)]) >= MIN_RUN
+    return first if plain.all() and long.all() else first[:0]
 
 
 def is_date(cell: str) -> bool:
