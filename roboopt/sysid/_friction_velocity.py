@@ -90,7 +90,7 @@ def with_friction_velocity(
             errors = np.where(slopes[1:] > 0, errors, np.inf)
             number = int(np.argmin(errors))
             best[joint] = groups[joint, number]
-            gain = np.log(own_error / errors[number])
+            gain = np.log(own_error) - np.log(errors[number])  # −∞ where none rubs
             least = MIN_GAIN / (2 * count) if fine else -np.log(1 - MIN_SHARE)
             found[joint] = best[joint] if gain > least else given[joint]
         if finer is not None:

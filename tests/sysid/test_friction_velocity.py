@@ -13,6 +13,7 @@ from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._condensed import Condensed
 from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._fitter import Fitter, effort_windows
+from roboopt.sysid._friction_velocity import with_friction_velocity
 from roboopt.sysid._nearest_possible import free_numbers
 from roboopt.sysid._preparation import impulse_response, smoothed
 from roboopt.sysid._smoothing import least_squares_of, smoothing
@@ -163,3 +164,13 @@ def test_noise_of_positions_lowers_the_cutoff_until_it_biases_nothing(urdf):
     assert mass(made) == pytest.approx(3.0, rel=0.02)
     # Clean positions keep the cutoff that they came with.
     assert smoothing(fitter, [run], 8.0).cutoff == 8
+
+
+def test_friction_that_would_drive_the_joint_keeps_its_scale(urdf):
+    # As where the signs of efforts are exchanged: no scale slows the motion.
+    robot = ro.load_urdf(urdf, linear_damping=0.0, angular_damping=0.0)
+    model = ParametricTwin(ro.Twin(robot, STEP), FREE)
+    run = logged(0.1, 0.01, 0)
+    error = InverseDynamicsError(scale=np.ones(1), staggered=True)
+    run = dataclasses.replace(run, actions=-np.asarray(run.actions))
+    assert with_friction_velocity(model, error, run, 1.0)[0] is model
