@@ -71,16 +71,22 @@ class RunComparison(Reported):
     def differences(self) -> dict[str, list[str]]:
         """Return the settings that are not the same in all runs, by run in order.
 
-        A setting counts in the runs that recorded it. A flag of one name that is
-        another setting of another command has a row of its own.
+        A setting counts in the runs that recorded it, and one that is not set in the
+        other runs of its command. A flag of one name that is another setting of another
+        command has a row of its own.
         """
-        commands = {run.settings.get(COMMAND) for run in self.runs if run.settings}
-        several = len(commands) > 1
+        commands = [run.settings.get(COMMAND) for run in self.runs]
+        several = len({c for c in commands if c}) > 1
         known = [run.apart() if several else run.settings for run in self.runs]
         rows = {}
         for name in dict.fromkeys(name for own in known for name in own):
-            values = {own[name] for own in known if name in own}
-            if len(values) > 1 or (several and name in BUDGET and values != {NONE}):
+            within: dict[str | None, set[str]] = {}
+            for command, own in zip(commands, known, strict=True):
+                if name in own:
+                    within.setdefault(command, set()).add(own[name])
+            chosen = set().union(*within.values()) - {NONE}
+            differs = len(chosen) > 1 or any(len(v) > 1 for v in within.values())
+            if differs or (several and name in BUDGET and chosen):
                 rows[name] = [own.get(name, NONE) for own in known]
         return rows
 
@@ -99,19 +105,20 @@ class RunComparison(Reported):
             name: [number(row[r.name]) if r.name in row else NONE for r in self.runs]
             for name, row in self.metrics().items()
         }
-        tables, differ = [self._table("", measured)], self.differences()
+        names = [run.name for run in self.runs]
+        tables, differ = [_table("", names, measured)], self.differences()
         said = []
         if differ:
             what = f"{len(differ)} settings"
             if len(differ) <= MAX_NAMED:
                 what = ", ".join(differ)
             said.append(f"The runs differ in {what}.")
-            tables.append(self._table("setting", differ))
+            tables += self._setting_tables(differ)
         elif sum(bool(run.settings) for run in self.runs) > 1:
             said.append("The runs have the same settings.")
         if versions := self.version_differences():
             said.append(f"The versions of {', '.join(versions)} differ.")
-            tables.append(self._table("version of", versions))
+            tables.append(_table("version of", names, versions))
         if bare := [run.name for run in self.runs if not run.settings]:
             said.append(
                 f"There is no record of the settings of {', '.join(bare)}, as of what "
@@ -127,12 +134,28 @@ class RunComparison(Reported):
             said.insert(0, "There is one run, and none to compare it with.")
         return Summary(f"{count} runs" if count > 1 else "1 run", tables, said)
 
-    def _table(self, what: str, rows: Mapping[str, Sequence[str]]) -> Table:
-        """Return a column for each run, of many a row."""
-        names = [run.name for run in self.runs]
-        if len(names) <= MAX_COLUMNS:
-            return Table([what, *names], [[name, *row] for name, row in rows.items()])
-        return Table(["run", *rows], [*zip(names, *rows.values(), strict=True)])
+    def _setting_tables(self, rows: Mapping[str, Sequence[str]]) -> list[Table]:
+        """Return settings of several commands, and those of each command."""
+        commands = [run.settings.get(COMMAND) for run in self.runs]
+        groups: dict[str | None, dict[str, list[str]]] = {}
+        for name, row in rows.items():
+            users = {c for c, v in zip(commands, row, strict=True) if v != NONE}
+            alone = len(users) == 1 and {*commands} != users and name not in BUDGET
+            command = users.pop() if alone else None
+            chosen = zip(commands, row, strict=True)
+            own = [v for c, v in chosen if command in (None, c)]
+            groups.setdefault(command, {})[name] = own
+        tables = []
+        for command in dict.fromkeys([None, *commands]):
+            if own := groups.get(command):
+                named = [
+                    run.name
+                    for run, c in zip(self.runs, commands, strict=True)
+                    if command in (None, c)
+                ]
+                of = f" of {command}" if command else ""
+                tables.append(_table(f"setting{of}", named, own, f"run{of}"))
+        return tables
 
     def sections(self, *, video: bool = True) -> list[Section]:
         """Return the sections of the page; there is no video."""
@@ -242,6 +265,18 @@ def compare(
     if len(set(names)) < len(names):
         raise RobooptError(f"`runs` must be different folders, got {', '.join(names)}.")
     return RunComparison.read(dict(zip(names, runs, strict=True)))
+
+
+def _table(
+    what: str,
+    runs: Sequence[str],
+    rows: Mapping[str, Sequence[str]],
+    many: str = "run",
+) -> Table:
+    """Return a column for each run, of many a row."""
+    if len(runs) <= MAX_COLUMNS:
+        return Table([what, *runs], [[name, *row] for name, row in rows.items()])
+    return Table([many, *rows], [*zip(runs, *rows.values(), strict=True)])
 
 
 def _runs_of(path: Path) -> list[Path]:

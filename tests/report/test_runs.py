@@ -118,6 +118,29 @@ def test_a_flag_is_compared_between_the_commands_that_have_it(runs):
     }
 
 
+def test_settings_of_one_command_are_in_a_table_of_its_runs(runs):
+    for name in ("three", "four"):
+        Swing({"success [%]": 1.0}).save(runs / name)
+    settings(runs, "one", "tune", steps=3, seed=0, urdf="a", tool="t")
+    settings(runs, "two", "tune", steps=3, seed=1, urdf="b", tool="t")
+    settings(runs, "three", "clone", steps=4, seed=0, loss="l2", width=64)
+    settings(runs, "four", "clone", steps=4, seed=0, loss=None, width=64)
+    _, shared, *own = compare([runs]).summary().tables
+    assert shared.header == ["setting", "four", "one", "three", "two"]
+    assert [row[0] for row in shared.rows] == ["command", "--steps", "--seed"]
+    assert [(table.header, table.rows) for table in own] == [
+        (["setting of clone", "four", "three"], [["--loss", "–", "l2"]]),
+        (["setting of tune", "one", "two"], [["--urdf", "a", "b"]]),
+    ]
+
+
+def test_what_the_runs_of_one_command_share_is_no_difference(runs):
+    settings(runs, "one", "tune", steps=3, urdf=None, width=None)
+    settings(runs, "two", "clone", steps=3, urdf="a", width=64)
+    found = compare([runs / "one", runs / "two"]).differences()
+    assert found == {"command": ["tune", "clone"], "--steps": ["3", "3"]}
+
+
 def test_flags_of_one_name_and_another_meaning_have_rows_of_their_own(runs):
     Swing({"success [%]": 1.0}).save(runs / "three")
     settings(runs, "one", "tune", env="cart-pole", steps=3)
