@@ -11,7 +11,7 @@
 // where a zoomed panel shows a place; l, t, r and b are the edges of the axes, e is an
 // event, h half of what is seen. A page has at most 10 kB of this script and that of the replay together.
 {
-let doc = document, {min, max, abs, log10} = Math,
+let doc = document, {min, max, abs, floor, log10} = Math,
   all = (root, what) => [...root.querySelectorAll(what)],
   set = (node, name, value) => node.setAttribute(name, value),
   write = (v, n = 4) => +v.toPrecision(n),
@@ -23,13 +23,15 @@ let axis = (span, from, to) => {
   return {
     low: from, high: to,
     v: p => (p = start + unit * (p - from), log ? 10 ** p : p),
+    // Paths are written to the hundredth of a point, and say no more digits.
+    say: v => log ? write(v) : +v.toFixed(max(0, 1 - floor(log10(abs(unit))))),
     p: v => from + (into(v) - start) / unit,
     s(p) { return from + size * (p - this.low) / (this.high - this.low) },
     under(s) { return this.low + (this.high - this.low) * (s - from) / size },
     ticks() {
       let [a, b] = [this.v(this.low), this.v(this.high)], powers = log && b > 9 * a, found = [];
       if (powers) [a, b] = [log10(a), log10(b)];
-      let ten = 10 ** Math.floor(log10((b - a) / 5)),
+      let ten = 10 ** floor(log10((b - a) / 5)),
         step = [1, 2, 2.5, 5, 10].map(k => k * ten).find(k => k >= (b - a) / 5 && !(powers && k % 1));
       for (let k = Math.ceil(a / step) * step; k <= b; k += step) found.push(powers ? 10 ** k : k);
       return found.map(v => [this.s(this.p(v)), write(v, 7)]);
@@ -38,21 +40,21 @@ let axis = (span, from, to) => {
 };
 
 let panels = all(doc, "svg[data-box]").map(svg => {
-  let {box, axis: label, unit, integer} = svg.dataset, [l, t, r, b, wide] = box.split(" ").map(Number);
-  let x = axis(svg.dataset.x, l, r), y = axis(svg.dataset.y, b, t), div = svg.parentNode,
+  let {box, axis: label, unit, integer} = svg.dataset, [l, t, r, b, wide] = box.split(" ").map(Number),
+    x = axis(svg.dataset.x, l, r), y = axis(svg.dataset.y, b, t), div = svg.parentNode,
     figure = svg.closest("figure"), filmed = +figure.dataset.film,
     marks = all(svg, "[data-key] :is(path[clip-path],use[x])").map(node => {
-    let get = name => node.getAttribute(name), d = get("d") ?? `M ${get("x")} ${get("y")}`;
-    let points = [...d.matchAll(/([ML])\s(\S+)\s(\S+)/g)].map(m => [+m[2], +m[3], m[1] == "M"]);
+    let get = name => node.getAttribute(name), d = get("d") ?? `M ${get("x")} ${get("y")}`,
+      points = [...d.matchAll(/([ML])\s(\S+)\s(\S+)/g)].map(m => [+m[2], +m[3], m[1] == "M"]);
     return {node, d, points, key: node.closest("[data-key]")};
   });
   let curves = all(svg, "[data-curve]").map(key => {
     let own = marks.filter(m => m.key == key), line = own.find(m => m.node.matches("path")),
       points = line?.points ?? own.flatMap(m => m.points), ink = own[0]?.node.style.stroke;
     return {key, points, ink, name: key.dataset.curve, near: line ? .02 : 3};
-  });
+  }),
   // The height of a curve over a place: of a point that is near, or between two.
-  let height = ({key, points, near}, at) => {
+  height = ({key, points, near}, at) => {
     let i = points.findIndex(p => p[0] > at - near), p = points[i], q = points[i - 1];
     if (!p || key.style.display) return;
     if (p[0] < at + near) return p[1];
@@ -84,7 +86,7 @@ let panels = all(doc, "svg[data-box]").map(svg => {
     time: v => filmed && (hold = stand(hand, v * filmed, "m-4 0h8l-4 5z")),
     zoom(low, high) {
       let zoomed = high - low < .999 * (r - l),
-        seen = marks.flatMap(m => m.key.style.display ? [] : m.points.filter(p => p[0] > low && p[0] < high).map(p => p[1]))
+        seen = marks.flatMap(m => m.key.style.display ? [] : m.points.filter(([a]) => a > low && a < high).map(p => p[1]))
         .concat(curves.flatMap(c => [height(c, low), height(c, high)])).filter(isFinite),
         up = min(...seen), down = max(...seen), room = .06 * (down - up) + .01, fit = zoomed && seen[0];
       [x.low, x.high, y.low, y.high] = [low, high, fit ? down + room : b, fit ? up - room : t];
@@ -105,8 +107,7 @@ let panels = all(doc, "svg[data-box]").map(svg => {
     let ends = [max(low, l), min(high, r)].map(x.v);
     if (high - low > .001) same(p => p.figure == figure && p.zoom(...ends.map(p.x.p)));
     read(NaN);
-  };
-  let value = () => x.v(x.under(here)), seek = () => filmed && tell(value() / filmed, svg);
+  }, value = () => x.v(x.under(here)), seek = () => filmed && tell(value() / filmed, svg);
   svg.onpointerdown = svg.onpointermove = e => {
     let edge = svg.getBoundingClientRect();
     here = min(r, max(l, (e.x - edge.x) / edge.width * wide));
@@ -136,9 +137,9 @@ let panels = all(doc, "svg[data-box]").map(svg => {
   };
   svg.ondblclick = reset.onclick = () => spread(l, r);
   csv.onclick = () => {
-    let rows = curves.flatMap(c => c.points.map(p => [`"${c.name}"`, write(x.v(p[0]), 6), write(y.v(p[1]), 6)]));
+    let rows = [["curve", label, unit], ...curves.flatMap(c => c.points.map(p => [`"${c.name}"`, x.say(x.v(p[0])), y.say(y.v(p[1]))]))];
     Object.assign(doc.createElement("a"), {
-      href: "data:text/csv," + encodeURIComponent([["curve", label, unit], ...rows].join("\n")),
+      href: "data:text/csv," + encodeURIComponent(rows.join("\n")),
       download: svg.ariaLabel + ".csv",
     }).click();
   };
