@@ -46,6 +46,8 @@ MIN_HELD_OUT = 5  # episodes, on which an error depends less than on one or two
 MAX_HELD_OUT = 0.25  # of the episodes, where a tenth are fewer than these
 OUT_OF_RANGE = "action_out_of_range"
 OTHER_STEP = "other_time_step"
+TOLD_AT_ONCE = ("outlying_samples",)
+"""Findings of which a warning tells before the training."""
 UNTOLD_STEP_S = 1.0  # of demonstrations whose time step nothing tells
 MAX_STEP_DIFFERENCE = 0.01  # of the environment's time step
 SEEN = "observations", "actions"
@@ -123,6 +125,9 @@ class DemonstrationSet:
             selecting, share = _episodes(share, reading, "validation"), 0.0
         findings = _checked([*episodes, *selecting, *aside], env)
         findings = [_named(finding, names) for finding in findings]
+        for finding in findings:
+            if finding.code in TOLD_AT_ONCE:
+                warnings.warn(f"`demonstrations`: {finding}", stacklevel=4)
         if clip or any(f.code == OUT_OF_RANGE for f in findings):
             parts = episodes, selecting, aside
             episodes, selecting, aside = (_clipped(part, env) for part in parts)

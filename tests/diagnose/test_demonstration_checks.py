@@ -289,3 +289,47 @@ def test_a_real_environment_has_no_findings():
 def test_arguments_that_do_not_fit_are_refused(episodes, arguments, match):
     with pytest.raises(ValueError, match=match):
         check_demonstrations(episodes, **arguments)
+
+
+def glitched(array, axis, places):
+    """Return ten episodes, in which an array has other values at (episode, step)."""
+    runs = [episode(k) for k in range(10)]
+    for (k, step), value in places.items():
+        getattr(runs[k], array)[step, axis] = value
+    return runs
+
+
+def test_single_samples_far_outside_all_others_are_found():
+    places = {(3, 12): 1e3, (3, 40): -900.0, (7, 0): 1e3, (9, 100): 1e3}
+    message = only(glitched("observations", 1, places), "outlying_samples", "warning")
+    assert message.startswith("observation axis 1: ")
+    assert "1000 at step 12 of episode 3, -900 at step 40 of episode 3" in message
+    assert "and so in 1 more, and within -0.99" in message
+    assert "`quantiles`" in message
+    message = only(
+        glitched("actions", 0, {(2, 5): 60.0}), "outlying_samples", "warning"
+    )
+    assert message.startswith("action axis 0: ") and "60 at step 5" in message
+    # More than the quantiles leave out.
+    often = {(k, step): 1e3 for k in range(10) for step in (30, 60)}
+    message = only(glitched("observations", 1, often), "outlying_samples", "warning")
+    assert "`quantiles`" not in message and "and so in 17 more" in message
+
+
+@pytest.mark.parametrize("tail", [1.0, 2.0, 3.0])
+def test_heavy_tails_and_motions_are_no_outliers(tail):
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        seen, acted = (rng.standard_t(tail, (n, 3)) for n in (1001, 1000))
+        run = Trajectory(seen, acted, 0.1)
+        found += "outlying_samples" in codes(run)
+    # Six axes each; a sample of a Cauchy distribution may well be far from all others.
+    assert found <= {1.0: 4, 2.0: 1, 3.0: 0}[tail]
+    # What lasts is a motion, and events on an axis that rests are rare.
+    moved = {(3, step): 1e3 for step in range(20, 26)}
+    assert codes(glitched("observations", 1, moved)) == []
+    pressed = episode()
+    pressed.observations[:, 1] = 0.0
+    pressed.observations[[20, 60], 1] = 1.0
+    assert codes(pressed) == []

@@ -350,3 +350,10 @@ def test_a_clone_of_noise_is_said_to_have_learned_nothing():
     assert "learned anything" not in said(same)
     worse = judged(made, clone=[4.0, 3.9, 4.1], constant=[1.0, 1.0, 1.1])
     assert "more than the baseline constant, 1.03" in said(worse)
+
+
+def test_a_glitch_is_told_before_the_training():
+    episodes = tremor()
+    episodes[4].observations[7, 1] = 1e3
+    with pytest.warns(UserWarning, match="observation axis 1: .* 1000 at step 7"):
+        ro.clone(episodes, policy="linear", **SMALL)
