@@ -21,7 +21,6 @@ from roboopt.sysid._preparation import (
     independent_rate,
     outlasts,
 )
-from roboopt.sysid._suspicions import suspicions
 
 MIN_GEARED_SHARE = 0.05  # of a joint's error, that rotor inertia explains
 MIN_ERROR_SHARE = 0.01  # of the efforts: less needs no explanation
@@ -55,8 +54,6 @@ class EffortErrors:
     without_offsets: bool = False
     """Whether offsets that are free by default were left out: forecasts are no better
     with them."""
-    suspicions: tuple[str, ...] = ()
-    """Changes of the robot or of the columns with which clearly less is left."""
 
     def share(self, errors: Float[np.ndarray, " joint"]) -> float:
         """Return the errors' root mean square over all joints, each over its effort."""
@@ -117,7 +114,6 @@ def effort_errors(
         base=base,
         held_out=bool(held_out),
         geared=_geared(known, before),
-        suspicions=suspicions(error, before, windows),
         **_missing(error, model, training, cutoff)._asdict(),
     )
 

@@ -148,6 +148,8 @@ class Fitter:
     """Weights by which the model's efforts are filtered as the data are."""
     condensed: tuple[tuple, Condensed] | None = None
     """The condensed data of the last fit of efforts, and what they were made of."""
+    suspicions: tuple[str, ...] | None = None
+    """What explains the efforts better than the robot; None until that is judged."""
     kept: Estimate | None = None
     """The best fit so far, which a Ctrl-C leaves."""
 
@@ -250,10 +252,8 @@ class Fitter:
             if nearest is not None:
                 if effort(nearest, batch) < effort(begin, batch):
                     begin = nearest
-                # The first fit only tells the noise.
-                minimized = functools.partial(
-                    minimized, steps=self.steps if prior_weight else 1
-                )
+                steps = self.steps if prior_weight else 1  # The first tells the noise.
+                minimized = functools.partial(minimized, steps=steps)
             result = minimized(effort, begin, batch)
         else:
             result = minimized(whole, begin, data)

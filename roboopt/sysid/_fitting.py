@@ -9,14 +9,15 @@ the model's, and then the motion must count too.
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from roboopt._errors import argument_called
 from roboopt.data import Trajectory
-from roboopt.dynamics import Twin, efforts_are_linear
-from roboopt.objectives import PredictionError
+from roboopt.dynamics import ParametricTwin, Twin, efforts_are_linear
+from roboopt.objectives import InverseDynamicsError, PredictionError
 from roboopt.sysid._choice import (
     BETTER_RATIO,
     WORSE_RATIO,
@@ -60,6 +61,7 @@ from roboopt.sysid._smoothing import (
     positions,
     smoothing,
 )
+from roboopt.sysid._suspicions import suspicion_sentence, suspicions
 
 MIN_NOISE_SHARE = 1e-4  # of a step's motion: below, recordings are clean
 MAX_UNEXPLAINED_SHARE = 0.5  # of the efforts, in a fit of clean recordings
@@ -89,7 +91,11 @@ def fit_clean(
     # motion shows the mass.
     if error == "auto":
         error = "motion" if fitter.passive or not simulated else "effort"
-    parts, data = {}, {}
+    parts, data, efforts = {}, {}, None
+    if not fitter.passive:
+        judge = fitter.effort_error(effort_windows(runs), central=not simulated)
+        efforts = judge, runs, tests
+        _suspect(fitter, fitter.start, *efforts)
     if error != "motion":
         data["effort"] = effort_windows(runs)
         only = fitter.passive and error == "both"
@@ -108,10 +114,24 @@ def fit_clean(
         finite = np.isfinite(whole)
         if np.median(left[finite] / whole[finite]) > MAX_UNEXPLAINED_SHARE:
             return None
-    if fitter.passive:
-        return found
-    judge = fitter.effort_error(effort_windows(runs), central=not simulated)
-    return dataclasses.replace(found, efforts=(judge, runs, tests))
+    return dataclasses.replace(found, efforts=efforts)
+
+
+def _suspect(
+    fitter: Fitter,
+    model: ParametricTwin,
+    error: InverseDynamicsError,
+    runs: Sequence[Trajectory],
+    tests: Sequence[Trajectory],
+) -> None:
+    """Warn once, before the fits, of what is likely wrong with the robot or columns."""
+    if fitter.suspicions is not None or not is_condensable(error, model):
+        return
+    held_out = effort_windows(tests) if tests else None
+    found = suspicions(error, model, effort_windows(runs), held_out)
+    fitter.suspicions = found
+    if found:
+        warnings.warn(suspicion_sentence(found), stacklevel=2)
 
 
 def are_clean(runs: Sequence[Trajectory], twin: Twin) -> bool:
@@ -174,30 +194,34 @@ def fit_noisy(
     elif cutoff is None:
         cutoff = _best_cutoff(fitter, runs, shown, noise_begins)
     made = smoothing(fitter, runs, cutoff, lower=not given)
-    fitter.cutoff, judge = made.cutoff, None
+    fitter.cutoff, efforts = made.cutoff, None
     fit = _fit_motion_first if by_motion else _fit_efforts_first
     fitted = functools.partial(fit, fitter, made, shown, moved, error, horizon)
-    found, start, asked = fitted(), fitter.start, made.asked
+    scaled, asked = fitter.start, made.asked
     if not fitter.passive:
         windows = effort_windows(made.runs, made.response)
         judge = made.effort_error(fitter, windows)
         samples = max(1.0, made.oversampling / judge.every)
         # What is more than noise would make up intervals: none is asked for then.
-        if made.model is not None:
-            fitter.start = made.model
-        else:
-            fitter.start, _ = with_friction_velocity(start, judge, windows, samples)
+        scaled = made.model
+        if scaled is None:
+            settings = judge, windows, samples
+            scaled, _ = with_friction_velocity(fitter.start, *settings)
+        efforts = judge, made.runs, made.prepared(tests)
+        _suspect(fitter, scaled, *efforts)
+    found, start = fitted(), fitter.start
     exact, finer = shown, None
     if fitter.refine:
         exact, _ = in_steps(0.0)
         finer = max(1, round(own / CHOICE_STEP_S))
     judged = functools.partial(forecast_error, runs=exact, finer=finer)
-    if fitter.start is not start:
+    if scaled is not start:
         # Scales that explain the efforts, but no motion, hide another error.
-        scaled = fitted()
-        worse = judged(scaled.model) - judged(found.model)
+        fitter.start = scaled
+        other = fitted()
+        worse = judged(other.model) - judged(found.model)
         if worse < np.log(WORSE_RATIO if asked else BETTER_RATIO):
-            found = scaled
+            found = other
         else:
             fitter.start, asked = start, ()
     if fitter.by_default and not fitter.passive and "motion" in found.parts:
@@ -207,7 +231,7 @@ def fit_noisy(
         found,
         velocities=(*asked, *wanted),
         excess=made.excess,
-        efforts=judge and (judge, made.runs, made.prepared(tests)),
+        efforts=efforts,
         training=tuple(shown),
         held_out=tuple(judging),
         in_steps=in_steps,

@@ -161,8 +161,8 @@ def identify(
         KeyboardInterrupt: if Ctrl-C comes before the first step of the first fit.
 
     Warns:
-        UserWarning: if the recordings do not depend on a parameter, which then stays;
-            or JAX computes in single precision, too coarse for intervals.
+        UserWarning: before the fits, of changes that explain the efforts clearly
+            better; of parameters without effect, which stay; and in single precision.
     """
     make_room()
     given = error, cutoff, free, truth, keep, options
@@ -295,6 +295,7 @@ def identify(
             urdf=None if known.urdf is None else str(known.urdf),
             xacro_args=known.xacro_args,
             scene=scene_or_none(known_scene, robot, known, options),
+            suspicions=fitter.suspicions or (),
         )
         if keep is not None:
             keep(made)

@@ -57,6 +57,7 @@ from roboopt.sysid._tables import (
     known_first,
     missing_sentences,
     speeds_up,
+    suspicion_sentences,
     worse_forecasts,
     write_base_parameters,
     write_combinations,
@@ -117,6 +118,8 @@ class IdentifyResult(VerbResult):
     efforts: EffortErrors | None = None
     """Errors of the efforts; None for robots with joints that nothing drives, or if
     Ctrl-C came before the model was judged."""
+    suspicions: tuple[str, ...] = ()
+    """Changes of the robot or the columns that explain the efforts clearly better."""
     true_values: Float[np.ndarray, " parameter"] | None = None
     urdf: str | None = None
     """Path of the URDF that the robot was read from."""
@@ -247,14 +250,12 @@ class IdentifyResult(VerbResult):
         count = sum(row.identified for row in rows)
         within = sum(row.conclusion() == ZERO_WITHIN for row in rows)
         others = Counter(row.verdict for row in rows if not row.identified)
+        trusted, ahead = not self.suspicions, self.forecasts
         said = [
-            *([] if made is None else effort_sentences(made, joints)),
+            *suspicion_sentences(self.suspicions),
+            *([] if made is None else effort_sentences(made, joints, trusted)),
             self._forecast_sentence(),
-            *(
-                []
-                if self.interrupted or self.forecasts is None
-                else worse_forecasts(self.forecasts, self.model)
-            ),
+            *([] if ahead is None else worse_forecasts(ahead, self.model)),
             *(
                 []
                 if self.simulations is None
@@ -287,11 +288,12 @@ class IdentifyResult(VerbResult):
             )
         runs = *self.training, *self.held_out
         said += free_swing_sentences(self.model, runs, self._combinations)
-        if made is None or not any(speeds_up(made.base, joint) for joint in joints):
-            said += friction_doubts(rows)
-        robots = self.before.robot, self.model.robot
-        said += friction_sentences(*robots, rows, self.cutoff)
-        said += [] if made is None else missing_sentences(made)
+        doubtful = made and any(speeds_up(made.base, joint) for joint in joints)
+        said += friction_doubts(rows) if trusted and not doubtful else []
+        if trusted:
+            robots = self.before.robot, self.model.robot
+            said += friction_sentences(*robots, rows, self.cutoff)
+            said += [] if made is None else missing_sentences(made)
         warnings = grouped(self.findings)
         said += [f"Warning, {finding}" for finding in warnings[:MAX_WARNINGS]]
         if (more := len(warnings) - MAX_WARNINGS) > 0:

@@ -3,7 +3,8 @@
 Least squares in the base parameters meet the efforts of a robot whose masses nobody
 knows, but not those of one with an axis reversed, joints exchanged, or gravity along
 another direction, nor efforts that were logged late: each is tried, and named where
-clearly less is left with it.
+clearly less is left with it, also of recordings that least squares have not seen. That
+takes no fit, and is said before the first.
 """
 
 import dataclasses
@@ -30,6 +31,7 @@ MIN_SHARE_LATE = 0.01  # of a joint's efforts: less is no delay
 LONGEST_DELAY_S = 0.1
 FIRST_TILT = 0.3  # of gravity, in radians: a base is seldom tilted by more
 MAX_TILTS = 60  # that are tried
+HELD_OUT_SHARE = 0.25  # of recordings, where none are held out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,29 +39,59 @@ class _Case:
     """The recordings and the robot as they may have been meant."""
 
     model: ParametricTwin
-    data: Trajectory
+    data: tuple[Trajectory, Trajectory]
+    """What least squares see, and what they are judged on."""
     said: tuple[str, ...] = ()
 
 
+def suspicion_sentence(found: tuple[str, ...]) -> str:
+    """Return a sentence on what explains the efforts better, as a warning."""
+    return (
+        "least squares explain the efforts clearly better with "
+        f"{', and '.join(found)}: check the URDF and the columns."
+    )
+
+
 def suspicions(
-    error: InverseDynamicsError, model: ParametricTwin, data: Trajectory
+    error: InverseDynamicsError,
+    model: ParametricTwin,
+    data: Trajectory,
+    held_out: Trajectory | None = None,
 ) -> tuple[str, ...]:
     """Return what explains most of what least squares leave of the efforts.
 
-    Phrases, each of a change that makes what is left clearly less; none where least
-    squares meet the efforts already.
+    Phrases, each of a change that makes what is left clearly less, of the recordings
+    `held_out` (or of the ends of `data`) too; none where least squares meet the efforts
+    already.
     """
     every = max(error.every, int(np.prod(data.actions.shape[:-1])) // MAX_INSTANTS)
     error = dataclasses.replace(error, every=every, filter=None)
-    case = _Case(model, data)
+    case = _Case(model, _parted(data) if held_out is None else (data, held_out))
+    found, first = _explaining(error, case), _left(error, case, judged=True)
+    holds = _gain(_left(error, found, judged=True), first) < 1 / MIN_GAIN
+    return found.said if holds else ()
+
+
+def _parted(data: Trajectory) -> tuple[Trajectory, Trajectory]:
+    """Return the beginnings and the ends of windows."""
+    seen, efforts = (np.asarray(x) for x in (data.observations, data.actions))
+    at = data.steps - round(HELD_OUT_SHARE * data.steps)
+    first = Trajectory(seen[..., : at + 1, :], efforts[..., :at, :], data.time_step)
+    last = Trajectory(seen[..., at:, :], efforts[..., at:, :], data.time_step)
+    return first, last
+
+
+def _explaining(error: InverseDynamicsError, case: _Case) -> _Case:
+    """Return the case with the changes that explain what least squares see, if any."""
+    given, model, data = case, case.model, case.data[0]
     left = first = _left(error, case)
     recorded = np.sqrt(np.mean(np.asarray(data.actions) ** 2, (0, 1)))
     driven = first[list(model.actuated)]
     if not np.any(driven > MIN_SHARE_LATE * recorded):
-        return ()
+        return given
     late = _later(error, case, first)
     if not np.any(driven > MIN_SHARE * recorded):
-        return () if late is None else late.said
+        return late or given
     while True:
         for others in (_others(case), _tilted(error, case)):
             tried = [(_left(error, other), other) for other in others]
@@ -72,13 +104,13 @@ def suspicions(
         said = (*case.said, " or ".join(alike))
         left, case = best, dataclasses.replace(other, said=said)
     if late is not None and TIE * _gain(_left(error, late), first) < _gain(left, first):
-        return late.said
-    return case.said if _gain(left, first) < 1 / MIN_GAIN else ()
+        return late
+    return case if _gain(left, first) < 1 / MIN_GAIN else given
 
 
 def _later(error: InverseDynamicsError, case: _Case, first: np.ndarray) -> _Case | None:
     """Return the case with efforts of another time, if that leaves clearly less."""
-    step, steps = float(case.data.time_step), case.data.steps
+    step, steps = float(case.data[0].time_step), min(x.steps for x in case.data)
     longest = min(round(LONGEST_DELAY_S / step), steps // 4)
 
     def gain(shift: int) -> float:
@@ -99,23 +131,36 @@ def _later(error: InverseDynamicsError, case: _Case, first: np.ndarray) -> _Case
 
 def _shifted(case: _Case, shift: int) -> _Case:
     """Return the case with the efforts of so many steps later."""
-    data, size = case.data, abs(shift)
-    seen, efforts = (np.asarray(x) for x in (data.observations, data.actions))
+    size = abs(shift)
     last = slice(None, -size)
-    if shift > 0:
-        seen, efforts = seen[..., last, :], efforts[..., size:, :]
-    else:
-        seen, efforts = seen[..., size:, :], efforts[..., last, :]
-    moved = Trajectory(seen, efforts, data.time_step)
+
+    def moved(data: Trajectory) -> Trajectory:
+        seen, efforts = (np.asarray(x) for x in (data.observations, data.actions))
+        if shift > 0:
+            seen, efforts = seen[..., last, :], efforts[..., size:, :]
+        else:
+            seen, efforts = seen[..., size:, :], efforts[..., last, :]
+        return Trajectory(seen, efforts, data.time_step)
+
+    first, judged = case.data
     when = "earlier" if shift > 0 else "later"
-    said = f"efforts {1e3 * size * data.time_step:.2g} ms {when} than recorded"
-    return dataclasses.replace(case, data=moved, said=(*case.said, said))
+    said = f"efforts {1e3 * size * first.time_step:.2g} ms {when} than recorded"
+    data = moved(first), moved(judged)
+    return dataclasses.replace(case, data=data, said=(*case.said, said))
 
 
-def _left(error: InverseDynamicsError, case: _Case) -> np.ndarray:
-    """Return what least squares leave of each joint's efforts [N·m or N]."""
-    condensed = Condensed.of(error, case.model, case.data)
-    return condensed.rms(least_squares_numbers(condensed, case.model))
+def _left(
+    error: InverseDynamicsError, case: _Case, *, judged: bool = False
+) -> np.ndarray:
+    """Return what least squares leave of each joint's efforts [N·m or N].
+
+    That is of what they see, or of what they are `judged` on.
+    """
+    condensed = Condensed.of(error, case.model, case.data[0])
+    numbers = least_squares_numbers(condensed, case.model)
+    if judged:
+        condensed = Condensed.of(error, case.model, case.data[1])
+    return condensed.rms(numbers)
 
 
 def _gain(left: np.ndarray, before: np.ndarray) -> float:
@@ -159,7 +204,7 @@ def _tilted(error: InverseDynamicsError, case: _Case) -> Iterator[_Case]:
     axes = np.linalg.svd(now[None])[2][1:]  # across it
 
     def rows(gravity: np.ndarray) -> np.ndarray:
-        made = effort_rows(error, _falling(case, gravity).model, case.data)
+        made = effort_rows(error, _falling(case, gravity).model, case.data[0])
         return np.concatenate([part for _, part in made], 1)
 
     none = rows(np.zeros(3))  # Efforts are linear in gravity, too.
@@ -202,10 +247,15 @@ def _changed(
     of_efforts: np.ndarray,
 ) -> _Case:
     """Return the case with columns in another order, and then with other signs."""
-    data, driven = case.data, case.model.actuated
+    driven = case.model.actuated
     efforts = [driven.index(order[joint]) for joint in driven]
     taken = np.concatenate([order, len(order) + order])
-    seen = np.asarray(data.observations)[..., taken] * np.tile(of_positions, 2)
-    actions = np.asarray(data.actions)[..., efforts] * of_efforts[list(driven)]
-    data = dataclasses.replace(data, observations=seen, actions=actions)
+
+    def changed(data: Trajectory) -> Trajectory:
+        seen = np.asarray(data.observations)[..., taken] * np.tile(of_positions, 2)
+        actions = np.asarray(data.actions)[..., efforts] * of_efforts[list(driven)]
+        return dataclasses.replace(data, observations=seen, actions=actions)
+
+    first, judged = case.data
+    data = changed(first), changed(judged)
     return dataclasses.replace(case, data=data, said=(*case.said, said))

@@ -15,6 +15,7 @@ from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._forecast import ROUNDING, Forecasts
 from roboopt.sysid._parameters import MIN_SHARE, Parameter, number, percent
 from roboopt.sysid._smoothing import MAX_NOISE_RATIO
+from roboopt.sysid._suspicions import suspicion_sentence
 
 MODELS = ("fitted", "URDF", "constant velocity")
 NAMED = {
@@ -157,21 +158,33 @@ def write_combinations(path: Path, rows: Sequence[Combination]) -> None:
     write_csv(path, ["name", "estimate", "half_width"], lines)
 
 
-def effort_sentences(made: EffortErrors, joints: Sequence[str]) -> list[str]:
-    """Return how well the efforts are met, and what is wrong with them or the model."""
+def suspicion_sentences(suspicions: tuple[str, ...]) -> list[str]:
+    """Return what is likely wrong with the robot or the columns, and what follows."""
+    if not suspicions:
+        return []
+    said = suspicion_sentence(suspicions)
+    return [
+        f"{said[0].upper()}{said[1:]} If that is so, the estimates, intervals and "
+        "verdicts here do not hold."
+    ]
+
+
+def effort_sentences(
+    made: EffortErrors, joints: Sequence[str], trusted: bool = True
+) -> list[str]:
+    """Return how well the efforts are met, and what is wrong with them or the model.
+
+    Where the robot is not `trusted`, what its numbers tell of the cause is left out.
+    """
     said = [effort_sentence(made)]
-    if reversed_joints := [j for j in joints if speeds_up(made.base, j)]:
+    reversed_joints = [j for j in joints if trusted and speeds_up(made.base, j)]
+    if reversed_joints:
         said.append(
             f"By least squares the efforts of {', '.join(reversed_joints)} speed the "
             "motion up where friction would slow it: their sign, or that of the "
             "positions, is likely reversed."
         )
-    if made.suspicions:
-        said.append(
-            "Least squares explain the efforts clearly better with "
-            f"{', and '.join(made.suspicions)}: check the URDF and the columns."
-        )
-    elif made.geared:
+    if made.geared and trusted:
         said.append(
             "Rotor inertia, as a gear multiplies it, explains the efforts of "
             f"{', '.join(made.geared)} better: add armature to `free`."

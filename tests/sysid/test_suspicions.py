@@ -1,6 +1,8 @@
 """What is wrong with a robot's file or columns is named where efforts are not met."""
 
+import dataclasses
 import re
+import warnings
 from pathlib import Path
 
 import jax
@@ -77,6 +79,41 @@ def test_signs_are_named(columns, of_positions, of_efforts, expected):
     found = suspected((q * of_positions, velocity * of_positions, efforts * of_efforts))
     assert len(found) == len(expected)
     assert all(any(word in said for said in found) for word in expected)
+
+
+def test_recordings_that_are_held_out_must_agree(columns):
+    q, velocity, efforts = columns
+    right, wrong = (
+        effort_windows([recording((q, velocity, efforts * sign))])
+        for sign in ([1, 1, 1], [1, -1, 1])
+    )
+    assert len(suspicions(ERROR, arm(), wrong, wrong)) == 1
+    assert suspicions(ERROR, arm(), wrong, right) == ()
+
+
+def test_they_are_told_before_the_fit_and_in_the_summary(columns):
+    steps = []
+    settings = {"error": "effort", "steps": 2, "free": [*FREE, "friction"]}
+    tilted = arm(gravity=(0.0, 9.81, 0.0)).inner
+
+    def identified():
+        log = lambda step, metrics: steps.append(step)  # noqa: E731
+        return ro.identify(tilted, recording(columns), log=log, **settings)
+
+    with pytest.raises(UserWarning, match="efforts clearly better with gravity"):
+        identified()
+    assert not steps
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = identified()
+    assert steps and sum("gravity" in str(one.message) for one in told) == 1
+    assert len(found.suspicions) == 1
+    said = str(found.summary())
+    assert "gravity (0, 0, -9.81)" in said and "do not hold" in said
+    again = str(dataclasses.replace(found, suspicions=()).summary())
+    assert "do not hold" not in again
+    doubt = "do not tell viscous from Coulomb friction"
+    assert doubt in again and doubt not in said
 
 
 def test_exchanged_columns_are_named(columns):
