@@ -111,7 +111,7 @@ def clone(
         relative: the axis of the observation that each axis of an action is relative
             to, such as the positions of the joints for desired positions.
         quantiles: whether the 1 % and 99 % quantiles normalize the network's inputs and
-            outputs, and not the mean and the standard deviation.
+            outputs, and not the mean and the standard deviation; a linear policy stays.
         chunk: actions predicted at once, executed by temporal ensembling; one if None.
         angles: axes of the observation that are angles without limits.
         width: hidden-layer width.

@@ -45,7 +45,7 @@ def sentences(made: Any) -> list[str]:
     elif made.training_error_over_time and not overfits:
         error = number(made.training_error)
         said.append(f"On demonstrations that it was trained on it errs by {error}.")
-    said += [*_selection(made), *_copying(made)]
+    said += [*_selection(made), *_units(made), *_copying(made)]
     # Without an environment the errors are what matters most.
     acted = "clone" in made.evaluations or made.evaluation_failure
     said.insert(0 if acted else len(said), _outcome(made))
@@ -138,6 +138,18 @@ def _selection(made: Any) -> list[str]:
         return [f"{said}.{memory}"]
     said = f"{said}; at the end it was {shown(last)}: training longer overfits"
     return [f"{said}.{memory}"]
+
+
+def _units(made: Any) -> list[str]:
+    """Say where the quantiles that normalize change nothing."""
+    policy = made.description["policy"]
+    least_squares = policy.startswith("linear") and "drawn" not in policy
+    if "normalization" not in made.description or not least_squares:
+        return []
+    return [
+        "`quantiles` changes nothing here: the least squares of a linear policy are "
+        "the same in all units. Against outliers cut them from the demonstrations."
+    ]
 
 
 def _repeats(made: Any) -> bool:

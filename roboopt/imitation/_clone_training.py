@@ -150,6 +150,8 @@ class Training:
         }
         if chunk is not None:
             description["chunk"] = f"{chunk} actions predicted at once"
+        if network["quantiles"] and not own:
+            description["normalization"] = "by the 1 % and 99 % quantiles"
         space = None if env is None else env.action_space
         # A policy of the user's, and a stable one, may need any action.
         if not own and not discrete and kind != "stable":

@@ -357,3 +357,15 @@ def test_a_glitch_is_told_before_the_training():
     episodes[4].observations[7, 1] = 1e3
     with pytest.warns(UserWarning, match="observation axis 1: .* 1000 at step 7"):
         ro.clone(episodes, policy="linear", **SMALL)
+
+
+def test_quantiles_that_change_nothing_are_told():
+    made = ro.clone(tremor(), quantiles=True, past_actions=0, **SMALL)
+    assert made.linear_kept and "`quantiles` changes nothing here" in said(made)
+    other = ro.clone(tremor(), past_actions=0, **SMALL)
+    seen = tremor()[0].observations[0]
+    # The same policy, to rounding.
+    np.testing.assert_allclose(made.policy(seen), other.policy(seen), rtol=1e-6)
+    assert "`quantiles`" not in said(other)
+    network = ro.clone(tremor(), policy="mlp", quantiles=True, **SMALL)
+    assert "`quantiles`" not in said(network)
