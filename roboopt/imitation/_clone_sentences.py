@@ -55,7 +55,10 @@ def sentences(made: Any) -> list[str]:
         for f in made.findings
         if f.code in SERIOUS
     ]
-    if made.mismatch.get("held out") == 0 and not made.discrete:
+    constant = [f for f in made.findings if f.code == "constant_action" and not f.where]
+    said[:0] = [f"In the demonstrations {f.message}" for f in constant]
+    at_rest = made.mismatch.get("held out") == 0 and not made.discrete
+    if at_rest and not constant:
         said.append(
             "A held-out error of 0 says little: the held-out actions never "
             "change, or are at the actuators' limits, where asking for more counts "

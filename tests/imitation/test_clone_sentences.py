@@ -369,3 +369,19 @@ def test_quantiles_that_change_nothing_are_told():
     assert "`quantiles`" not in said(other)
     network = ro.clone(tremor(), policy="mlp", quantiles=True, **SMALL)
     assert "`quantiles`" not in said(network)
+
+
+def test_actions_that_never_change_are_the_cause_of_an_error_of_zero():
+    # Fewer than 100 samples, of which the checks only warn.
+    episodes = [
+        dataclasses.replace(x, actions=0 * x.actions + 0.3) for x in tremor(4, 20)
+    ]
+    made = ro.clone(episodes, policy="linear", **SMALL)
+    assert first(made).startswith("In the demonstrations the action is 0.3 in every")
+    assert "Hold out more" not in said(made)
+    # Others hold something to learn, and only the held-out ones never change.
+    still = ro.data.Trajectory(np.zeros((9, 2)), np.zeros((8, 1)), 0.05)
+    moves = [np.full((8, 1), x) for x in (-1.0, 1.0)]
+    moving = [dataclasses.replace(still, actions=x) for x in moves]
+    made = ro.clone(moving, held_out=[still], policy="linear", **SMALL)
+    assert "Hold out more" in said(made)
