@@ -67,9 +67,11 @@ def suspicions(
     every = max(error.every, int(np.prod(data.actions.shape[:-1])) // MAX_INSTANTS)
     error = dataclasses.replace(error, every=every, filter=None)
     case = _Case(model, _parted(data) if held_out is None else (data, held_out))
-    found, first = _explaining(error, case), _left(error, case, judged=True)
-    holds = _gain(_left(error, found, judged=True), first) < 1 / MIN_GAIN
-    return found.said if holds else ()
+    found = _explaining(error, case)
+    if found is case:
+        return ()
+    left, first = (_left(error, one, judged=True) for one in (found, case))
+    return found.said if _gain(left, first) < 1 / MIN_GAIN else ()
 
 
 def _parted(data: Trajectory) -> tuple[Trajectory, Trajectory]:
