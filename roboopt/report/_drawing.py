@@ -241,7 +241,7 @@ class Drawing:
             "data-x": "{:.9g} {:.9g}".format(*across) + log[axes.get_xscale()],
             "data-y": "{:.9g} {:.9g}".format(*up) + log[axes.get_yscale()],
             "data-axis": axes.get_xlabel(),
-            "data-unit": "" if unit in labels | {"[1]"} else unit,
+            "data-unit": "" if unit in labels else unit,
         }
         return data | ({"data-integer": "1"} if self.integer else {})
 

@@ -77,8 +77,8 @@ def panel(
         for each in (axes.xaxis, axes.yaxis):
             each.set_major_formatter(_formatter())
         axes.set_title(textwrap.fill(title, MAX_TITLE))
-        axes.set_xlabel(axis)
-        axes.set_ylabel(value)
+        axes.set_xlabel(axis.removesuffix("[1]").rstrip())  # no unit: dimensionless
+        axes.set_ylabel(value.removesuffix("[1]").rstrip())
         made = Drawing(axes, title, label)
         yield made
         if isinstance(axes.xaxis.get_major_locator(), AutoLocator):

@@ -114,7 +114,7 @@ def test_tables_have_the_curves_with_labels_and_units(tmp_path):
     assert energy == [["arm_…", "before [J]", "after [J]"], ["1", "1.0", "0.5"]] + [
         ["2", "2.0", "0.25"]
     ]
-    assert loss == [["gradient step", "loss [1]"], ["0.0", "2.0"], ["1.0", "1.0"]]
+    assert loss == [["gradient step", "loss"], ["0.0", "2.0"], ["1.0", "1.0"]]
 
 
 def test_columns_of_a_file_have_names_of_their_own(tmp_path):
@@ -123,8 +123,8 @@ def test_columns_of_a_file_have_names_of_their_own(tmp_path):
         made.axes.plot([0, 2], [4.0, 2.0], label="validation")
     made.save(tmp_path / "error.csv")
     assert rows(tmp_path / "error.csv")[0] == [
-        *("gradient step", "training [1]"),
-        *("gradient step of validation", "validation [1]"),
+        *("gradient step", "training"),
+        *("gradient step of validation", "validation"),
     ]
     write_csv(tmp_path / "own.csv", ["a", "a (2)", "a", "b"], [])
     assert rows(tmp_path / "own.csv") == [["a", "a (2)", "a (3)", "b"]]

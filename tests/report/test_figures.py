@@ -17,6 +17,16 @@ from roboopt.report import (
 from roboopt.report._motion_figures import MAX_POINTS, _common_prefix
 
 
+def test_axes_without_a_unit_show_none():
+    with panel("ratio", "share [1]", "[1]", label="ratio") as made:
+        made.axes.plot([0, 1], [1, 2])
+    assert made.axes.get_xlabel() == "share" and made.axes.get_ylabel() == ""
+    assert "[1]" not in made.svg
+    with panel("work", "time [s]", "[N·m]", label="work") as made:
+        made.axes.plot([0, 1], [1, 2])
+    assert made.axes.get_xlabel() == "time [s]" and made.axes.get_ylabel() == "[N·m]"
+
+
 def test_every_quantity_of_a_descent_is_a_panel_of_its_own():
     history = {"loss": np.array([3.0, 2.0, 2.5]), "work": np.array([1.0, 4.0, 5.0])}
     panels = curves(history, {"work": "J"}, best=1)
