@@ -1,4 +1,8 @@
-"""Tables that fit a page, for MkDocs: long names break at signs, phones stack rows."""
+"""Pages that fit a window, for MkDocs.
+
+Tables break long names at signs, and phones stack their rows. Flags are not broken. A
+picture leads to its file, which a phone shows larger.
+"""
 
 import re
 
@@ -7,6 +11,9 @@ HEAD = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
 ROW = re.compile(r"<tr\b[^>]*>.*?</tr>", re.DOTALL)
 CELL = re.compile(r"(<td\b)([^>]*>)(.*?)(?=</td>)", re.DOTALL)
 TAG = re.compile(r"(<[^>]*>)")
+CODE = re.compile(r"<code>.*?</code>", re.DOTALL)
+FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+PICTURE = re.compile(r'<img\b[^>]*?\bsrc="([^"]+)"[^>]*>')
 # Between letters, so that 1/s, 0.5 and a/b remain whole.
 SIGN = re.compile(r"((?<=\w\w)[_/.=,(]+)(?=[\w*]{3})|(?<=[a-z]{2})(?=[A-Z][a-z]{2})")
 
@@ -36,6 +43,14 @@ def fitted(table: re.Match[str]) -> str:
     return f"<table>{ROW.sub(row, table[1])}</table>"
 
 
+def whole(code: re.Match[str]) -> str:
+    """Return code whose flags are not broken after their hyphens."""
+    parts = TAG.split(code[0])
+    parts[::2] = [FLAG.sub(r'<span class="flag">\g<0></span>', p) for p in parts[::2]]
+    return "".join(parts)
+
+
 def on_post_page(output: str, **_) -> str:
-    """Return a page with its tables fitted; the search has read the page before."""
-    return TABLE.sub(fitted, output)
+    """Return a page that fits; the search has read the page before."""
+    output = CODE.sub(whole, TABLE.sub(fitted, output))
+    return PICTURE.sub(r'<a href="\1">\g<0></a>', output)

@@ -16,7 +16,7 @@ SMALL = "does-it-run-on-a-raspberry-pi-on-a-jetson-in-docker"
 MESSAGES = "what-do-these-messages-mean-no-module-named-pybullet-xlaruntimeerror"
 RECORDINGS = "guides/own_recordings.html"
 ENVIRONMENT = "guides/own_environment.html"
-VELOCITIES = "noise-and-a-fit-without-velocities"
+VELOCITIES = "noise-and-a-robot-without-velocity-sensors"
 SHAKES = "why-does-my-robot-shake-or-vibrate-after-tuning"
 REWARD = "a-custom-reward-and-how-to-choose-it"
 PYTORCH = "can-i-use-pytorch-or-my-own-pytorch-training-loop"
@@ -30,6 +30,7 @@ TOLD = "what-it-should-tell-time-step-success-pictures"
 GHOST = "in-the-report-the-replay-and-its-ghost"
 RATE = "control-at-the-rate-of-the-robot-50-hz-500-hz-1-khz"
 OVERSHOOT = "my-arm-overshoots-its-goal-how-do-i-stop-it"
+RECORD = "how-to-record-motions-that-excite-all-parameters"
 FLOATING = "drones-quadrupeds-humanoids-a-floating-base"
 
 QUESTIONS = {
@@ -227,6 +228,23 @@ QUESTIONS = {
     "save video as mp4": ("report.html", "read-a-report"),
     "read report.html on a phone": ("report.html", "read-a-report"),
     "stable baselines": ("faq.html", "does-it-work-with-stable-baselines3-sb3"),
+    "how long should I record my robot": (RECORDINGS, RECORD),
+    "which motion excites all parameters": (RECORDINGS, RECORD),
+    "limit the torque of a policy": ("clone.html", "limits-of-the-actions"),
+    "fine-tune a policy on new data": ("clone.html", "fine-tune-a-policy-on-new-data"),
+    "policy jitters on the real robot": ("faq.html", SHAKES),
+    "tune PID gains": ("faq.html", "how-do-i-tune-a-pid-controller"),
+    "camera images as observations": (
+        "limits.html",
+        "cameras-images-and-dictionaries-as-observations",
+    ),
+    "read a ROS bag": ("formats.html", "tables-of-joints"),
+    "use MuJoCo instead of PyBullet": (
+        "faq.html",
+        "does-it-work-with-mujoco",
+    ),
+    "payload mass at the gripper": (RECORDINGS, "a-payload"),
+    "loss is nan": ("faq.html", "what-if-the-loss-is-nan"),
     "joystick demonstrations": ("tutorials/clone.html", "your-demonstrations"),
 }
 """Words as typed: the address of the page, and the anchor where there is one."""

@@ -28,6 +28,21 @@ RESULTS = 3  # an answer is among so many pages
 pytestmark = pytest.mark.slow
 
 MISSING = "() => [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
+# A flag begins at the end of a line and goes on in the next.
+BROKEN_FLAGS = """() => [...document.querySelectorAll(".md-content code")]
+    .flatMap(code => {
+        const text = code.ownerDocument.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+        const found = [];
+        for (let node; node = text.nextNode();)
+            for (const flag of node.data.matchAll(/(?<![\\w-])--[a-z][\\w-]*/g)) {
+                const range = document.createRange();
+                range.setStart(node, flag.index);
+                range.setEnd(node, flag.index + flag[0].length);
+                if (new Set([...range.getClientRects()].map(r => r.top)).size > 1)
+                    found.push(flag[0]);
+            }
+        return found;
+    })"""
 # The index of the search is not built anew on each page.
 NO_SEARCH = "window.Worker = class extends EventTarget { postMessage() {} }"
 # Counts the answers of the search's worker.
@@ -134,6 +149,7 @@ def test_every_page_is_whole_quiet_and_alone(folder, address, page):
             # Code of 88 columns fits a computer; commands wrap on a phone.
             code = "pre > code" if width == max(WIDTHS) else ".language-bash pre > code"
             assert not (wide := scrolling(page, code)), (name, width, wide)
+            assert not (broken := page.evaluate(BROKEN_FLAGS)), (name, width, broken)
 
 
 @needs_chromium
