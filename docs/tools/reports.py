@@ -39,6 +39,10 @@ SECTIONS = {
 }
 SIZE: Any = {"width": 900, "height": 1200}  # [pixels], of a picture
 SEEK = "s => { s.value = 0.3 * s.max; s.dispatchEvent(new Event('input')); }"
+WHOLE = """height => 16 + Math.max(
+    ...[...document.querySelectorAll("p, table, video, figure")]
+    .map(node => node.getBoundingClientRect().bottom).filter(y => y < height))"""
+"""The height at which a picture cuts no block."""
 WEBGL = "--use-angle=swiftshader", "--enable-unsafe-swiftshader"  # on a CPU
 
 
@@ -49,7 +53,7 @@ def make(name: str) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "examples", Path(folder) / "examples")
         made = Path(folder) / "runs" / RUNS[name] / "report.html"
-        for line in "".join(BASH.findall(page)).splitlines():
+        for line in "".join(BASH.findall(page)).replace("\\\n", "").splitlines():
             if not made.exists():
                 command = [sys.executable, "-m", *shlex.split(line)]
                 subprocess.run(command, cwd=folder, check=True)
@@ -72,7 +76,8 @@ def photograph(report: Path) -> None:
         page.goto(report.as_uri())
         page.wait_for_timeout(1000)
         name = report.stem
-        write_picture(page.screenshot(), f"report_{name}")
+        top = {"x": 0, "y": 0, **SIZE, "height": page.evaluate(WHOLE, SIZE["height"])}
+        write_picture(page.screenshot(clip=top), f"report_{name}")
         for slider in page.locator("#replay-in-3d input[type=range]").all():
             slider.evaluate(SEEK)
             page.wait_for_timeout(1000)
