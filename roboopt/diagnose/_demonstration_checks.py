@@ -15,6 +15,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory, single_recordings
 from roboopt.diagnose._finding import Finding, error, warning
+from roboopt.diagnose._jumps import jumping_observations
 from roboopt.diagnose._outlying_samples import outlying_samples
 from roboopt.diagnose._space_checks import Bounds, check_space
 
@@ -59,7 +60,7 @@ def check_demonstrations(
             findings += check_space(observations, seen, "observation")
         actions = _finite(np.concatenate([run.actions for run in runs]))
         beyond = [] if acted is None else check_space(actions, acted, "action")
-        findings += [*_constant(actions), *beyond]
+        findings += [*_constant(actions), *beyond, *jumping_observations(runs)]
         for name in spaces:
             findings += outlying_samples(runs, name)
         # In another unit, actions show nothing about limits.

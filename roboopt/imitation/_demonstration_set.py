@@ -46,7 +46,7 @@ MIN_HELD_OUT = 5  # episodes, on which an error depends less than on one or two
 MAX_HELD_OUT = 0.25  # of the episodes, where a tenth are fewer than these
 OUT_OF_RANGE = "action_out_of_range"
 OTHER_STEP = "other_time_step"
-TOLD_AT_ONCE = ("outlying_samples",)
+TOLD_AT_ONCE = "outlying_samples", "jumping_observations"
 """Findings of which a warning tells before the training."""
 UNTOLD_STEP_S = 1.0  # of demonstrations whose time step nothing tells
 MAX_STEP_DIFFERENCE = 0.01  # of the environment's time step
