@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from roboopt.data import Trajectory, load_recordings, save_episodes
+from roboopt.data import Trajectory, load_episodes, load_recordings, save_episodes
 
 h5py = pytest.importorskip("h5py")
 
@@ -176,3 +176,20 @@ def test_without_h5py_it_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match="pip install h5py"):
         load_recordings(path)
+
+
+@pytest.mark.parametrize("name", ["env_args", "env_info"])
+def test_raw_recordings_of_robosuite_tell_their_control_rate(tmp_path, name):
+    """They have no `obs`, and say the rate beside the demonstrations."""
+    rng, told = np.random.default_rng(0), {"control_freq": 20, "robots": "Panda"}
+    if name == "env_args":
+        told = {"env_name": "Lift", "type": 1, "env_kwargs": told}
+    with h5py.File(tmp_path / "demo.hdf5", "w") as file:
+        data = file.create_group("data")
+        data.attrs[name] = json.dumps(told)
+        for k in range(3):
+            data[f"demo_{k}/states"] = rng.normal(size=(30, 5))
+            data[f"demo_{k}/actions"] = rng.normal(size=(30, 2))
+    with pytest.warns(UserWarning, match="as many observations as actions"):
+        episodes = load_episodes(tmp_path / "demo.hdf5")
+    assert [x.time_step for x in episodes] == [0.05] * 3

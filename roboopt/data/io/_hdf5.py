@@ -27,6 +27,7 @@ from roboopt.data.io._named_arrays import read_arrays
 
 KEY = "observation"
 GYM_TYPE = 2  # robomimic's number for Gym environments
+UNTOLD = KeyError, TypeError, ValueError, ArithmeticError, AttributeError
 MAX_CHUNK = 2**20  # bytes; HDF5 keeps chunks of one size in memory
 
 
@@ -42,9 +43,10 @@ def _episodes(
 ) -> list[tuple[str, Arrays]]:
     path, found, without_last = guard.path, [], 0
     groups = demonstrations(file, guard)
-    if not groups:
-        return list(_flat(file, guard, options))
-    shared = _control_step(guard.attribute(guard.member(file, "data"), "env_args"))
+    shared = _control_step(file, guard)
+    if not groups:  # Files that lack `obs`, as robosuite records them, among others.
+        flat = _flat(file, guard, options)
+        return [(where, {**shared, **arrays}) for where, arrays in flat]
     for group in groups:
         where = f"{group.name.removeprefix('/')} of {path}"
         arrays = _episode(group, guard, options, where)
@@ -190,12 +192,20 @@ def demonstrations(file: Any, guard: Guard) -> list[Any]:
     return [found[name] for name in sorted(found, key=number)]
 
 
-def _control_step(described: Any) -> dict[str, float]:
-    try:
-        arguments = json.loads(described)["env_kwargs"]
-        return {"time_step": 1 / float(arguments["control_freq"])}
-    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
-        return {}
+def _control_step(file: Any, guard: Guard) -> dict[str, float]:
+    """Return the time step that robomimic's `env_args` or robosuite's `env_info` has.
+
+    Either is a text in JSON beside the demonstrations.
+    """
+    data = guard.member(file, "data") if "data" in file else None
+    for name in ("env_args", "env_info") if hasattr(data, "keys") else ():
+        try:
+            told = json.loads(guard.attribute(data, name))
+            told = told.get("env_kwargs", told)
+            return {"time_step": 1 / float(told["control_freq"])}
+        except (*UNTOLD, RecursionError):
+            continue
+    return {}
 
 
 def _episode(
