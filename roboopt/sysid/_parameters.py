@@ -44,7 +44,12 @@ class Parameter:
             return f"{first} and others" if short and more else self.explanation
         if self.lower <= 0 <= self.upper:
             return ZERO_WITHIN
-        return known_to((self.upper - self.lower) / 2, self.estimate)
+        half = (self.upper - self.lower) / 2
+        if half > abs(self.estimate):  # of a positive parameter, whose ends are factors
+            ends = self.lower, self.upper
+            ratio = max(max(x / self.estimate, self.estimate / x) for x in ends)
+            return f"known within a factor of {ratio:.2g}"
+        return known_to(half, self.estimate)
 
     @property
     def identified(self) -> bool:

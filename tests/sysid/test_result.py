@@ -73,6 +73,8 @@ def test_intervals_are_half_widths_where_they_are_symmetric(changes, text):
         ({"estimate": 0.0, "lower": 0.0, "upper": 0.0}, "zero within its interval"),
         ({"lower": 0.78, "upper": 0.78}, "known to rounding"),
         ({"verdict": "not excited", "explanation": "not excited"}, "not excited"),
+        # Exponentials: 0.78 · 4 and 0.78 / 4.
+        ({"lower": 0.195, "upper": 3.12}, "known within a factor of 4"),
     ],
 )
 def test_a_verdict_follows_from_its_numbers(changes, words):
