@@ -557,20 +557,27 @@ def test_names_of_groups_tell_the_episodes_of_an_archive(tmp_path):
         load_episodes(path)
 
 
-def test_an_episode_in_two_files_of_lerobot_is_told(tmp_path):
+@pytest.mark.parametrize("timed", [False, True])
+def test_an_episode_in_two_files_of_lerobot_is_one(tmp_path, timed):
     pa, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
     (tmp_path / "meta").mkdir()
     (tmp_path / "meta" / "info.json").write_text(json.dumps({"fps": 10}))
-    table = pa.table(
-        {
-            "observation.state": OBSERVATIONS.tolist(),
-            "action": ACTIONS.tolist(),
-            "episode_index": np.repeat([0, 1, 2], SIZES),
-        }
-    )
+    columns = {
+        "observation.state": OBSERVATIONS.tolist(),
+        "action": ACTIONS.tolist(),
+        "episode_index": np.repeat(np.arange(len(SIZES)), SIZES),
+    }
+    if timed:
+        columns["timestamp"] = np.concatenate([np.arange(n) / 10 for n in SIZES])
+    table = pa.table(columns)
     (tmp_path / "data").mkdir()
     for k in (0, 1):
         file = tmp_path / "data" / f"file-{k}.parquet"
         parquet.write_table(table.slice(2 * k, 2 if not k else None), file)
-    _, said = read(tmp_path)
-    assert "goes on with episode 0 of another file" in said
+    episodes, _ = read(tmp_path)
+    assert [x.steps + 1 for x in episodes] == [*SIZES]
+    np.testing.assert_array_equal(episodes[0].observations, OBSERVATIONS[: SIZES[0]])
+    if timed:  # A copy of a file does not go on.
+        parquet.write_table(table, tmp_path / "data" / "file-0.parquet")
+        _, said = read(tmp_path)
+        assert "holds episode 0 of another file again" in said

@@ -52,23 +52,42 @@ def read_lerobot(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
         raise RobooptError(
             f"`path` must hold data/**/*.parquet, but {path} holds none."
         )
+    parts = [part for file in files for part in read_parquet(file, options)]
     found: set[int] = set()
-    for file in files:
-        for where, arrays in read_parquet(file, options):
-            here = set(np.unique(arrays.get("episode_index", ())).tolist())
-            if again := found & here:
-                options.note(
-                    f"{where} goes on with episode {min(again)} of another file: each "
-                    "part is read as an episode of its own."
-                )
-            found |= here
-            _name_axes(told.get("features"), arrays, options)
-            yield where, {**arrays, "time_step": 1 / rate}
+    for where, arrays in _joined(parts, path):
+        here = set(np.unique(arrays.get("episode_index", ())).tolist())
+        if again := found & here:
+            options.note(
+                f"{where} holds episode {min(again)} of another file again: each is "
+                "read as an episode of its own."
+            )
+        found |= here
+        _name_axes(told.get("features"), arrays, options)
+        yield where, {**arrays, "time_step": 1 / rate}
     if found and len(found) != (count := told.get("total_episodes", len(found))):
         options.note(
             f"{path} holds {len(found)} episodes, but meta/info.json counts {count}: "
             "files are missing, or were added."
         )
+
+
+def _joined(parts: list[tuple[str, Arrays]], path: Path) -> list[tuple[str, Arrays]]:
+    """Return the parts of files as one where an episode goes on in another file.
+
+    It goes on if its times do, where they are known.
+    """
+    alike = len({frozenset(arrays) for _, arrays in parts}) == 1
+    if not alike or "episode_index" not in parts[0][1]:
+        return parts
+    numbers = [np.unique(arrays["episode_index"]) for _, arrays in parts]
+    if len(np.unique(np.concatenate(numbers))) == sum(map(len, numbers)):
+        return parts
+    rows = {n: np.concatenate([arrays[n] for _, arrays in parts]) for n in parts[0][1]}
+    order = np.argsort(rows["episode_index"], kind="stable")
+    rows = {name: value[order] for name, value in rows.items()}
+    same = np.diff(rows["episode_index"]) == 0
+    later = np.diff(rows.get("times", np.arange(len(order)))) > 0
+    return [(str(path), rows)] if later[same].all() else parts
 
 
 def _name_axes(features: Any, arrays: Arrays, options: ReadOptions) -> None:
