@@ -25,6 +25,7 @@ TICK_STEPS = [1, 2, 2.5, 5, 10]
 MARGIN = 3.0  # of a panel [1/72 in]
 TITLE_PAD, RAISED_PAD, LINE_HEIGHT = 6.0, 15.0, 11.5  # of a panel's title [1/72 in]
 PATH, DIGITS = re.compile(r' d="M[^"]*"'), re.compile(r"(\.\d\d)\d+")
+LEGEND_WIDTH = 45  # characters in a line of the legend of a file
 RESOLUTION_DPI = 200  # of files of pixels
 MARKS = "".join(f'<path class="tool {name}"/>' for name in ("hair", "hand", "pick"))
 MARKS += '<g class="tool grid"></g>'
@@ -138,7 +139,8 @@ class Drawing:
             legend = self._legend()
             with spelled(self.axes, choose_fonts(self.axes)):
                 self._fit()
-                self.axes.figure.savefig(path, dpi=RESOLUTION_DPI)
+                whole = {"bbox_inches": "tight", "pad_inches": 0.03}  # with the legend
+                self.axes.figure.savefig(path, dpi=RESOLUTION_DPI, **whole)
         if legend is not None:
             legend.remove()
 
@@ -147,15 +149,18 @@ class Drawing:
         return choose_fonts(self.axes)
 
     def _legend(self) -> Any:
-        """Draw a legend of the keys, if there are several and it has none."""
+        """Draw a legend of the keys below, if there are several and it has none."""
         keys: dict[str, Any] = {}
         for artist in (*self.axes.patches, *self.axes.get_lines()):
             if (key := _key(artist)) and (key not in keys or _label(artist)):
                 keys[key] = artist
         if len(keys) < 2 or self.axes.get_legend() is not None:
             return None
-        own = {"frameon": False, "fontsize": 8}
-        return self.axes.legend(list(keys.values()), list(keys), **own)
+        columns = max(1, LEGEND_WIDTH // max(map(len, keys)))
+        own = {"frameon": False, "fontsize": 8, "ncols": min(columns, len(keys))}
+        below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
+        figure = self.axes.figure
+        return figure.legend(list(keys.values()), list(keys), **own, **below)
 
     def _fit(self) -> None:
         """Place the axes so that all texts are inside.

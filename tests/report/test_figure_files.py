@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from roboopt import RobooptError
 from roboopt.report import (
@@ -67,6 +68,14 @@ def test_every_panel_is_a_file_of_each_format(tmp_path):
         b"legend" in path.read_bytes() for path in paths if path.suffix == ".svg"
     ]
     assert legends == [True, True, False]
+    # The legend is below the panel, where it covers no curve.
+    heights = []
+    for path in paths:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                heights.append(picture.height)
+    motions, energy, descent = heights
+    assert min(motions, energy) > descent + 20
 
 
 def test_long_names_keep_the_quantity(tmp_path):
