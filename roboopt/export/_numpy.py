@@ -78,6 +78,13 @@ if observation.shape != {shape}:
     raise ValueError(
         f"`observation` must have shape {shape}, got {{observation.shape}}."
     )"""
+FINITE = """\
+if not np.isfinite(observation).all():
+    entry = int(np.argmin(np.isfinite(observation)))
+    raise ValueError(
+        "`observation` must be finite, got "
+        f"{observation.flat[entry]} in entry {entry}."
+    )"""
 
 
 class Exported(NamedTuple):
@@ -95,8 +102,9 @@ def export_numpy(policy: Any, observation: Any, path: str | PathLike) -> Exporte
     The module's `Policy("policy.npz")` is called as `policy(observation)`, or as
     `policy(observation, time)` for an `OpenLoop` or a `TimeVaryingPolicy`. A
     `StatefulPolicy` gets a method `reset()`, which begins an episode, and takes the
-    time if it uses it. The module computes in the precision that JAX has here, and
-    clips actions where the policy is `Clipped`.
+    time if it uses it. The module computes in the precision that JAX has here,
+    clips actions where the policy is `Clipped`, and raises a ValueError that names the
+    entry of an observation that is NaN or infinite, and leaves the memory as it is.
 
     Args:
         policy: a policy without chance: any callable pytree from one observation to one
@@ -203,6 +211,8 @@ def _module(
         lines.insert(0, f"time = {kind(time.dtype)}(time)")
         described.insert(1, "time: since the beginning of the episode [s].")
     if seen in step.uses:
+        if np.dtype(seen.dtype).kind == "f":
+            lines.insert(0, FINITE)
         lines.insert(0, CHECK.format(kind=kind(seen.dtype), shape=seen.shape))
         described.insert(1, f"observation: shape {seen.shape}, {seen.dtype}.")
     if memory:

@@ -581,3 +581,25 @@ def test_the_limits_of_a_clipped_policy_have_their_own_names(tmp_path):
     strong = 100.0 * np.random.default_rng(0).standard_normal((20, 2))
     difference, largest = agreement(exported, policy, strong, np.arange(20.0))
     assert difference < 1e-12 and largest == 10.0
+
+
+def test_an_observation_that_is_not_finite_is_refused_by_entry(tmp_path, monkeypatch):
+    gains = ro.policies.LinearFeedback(np.ones((2, 4)))
+    policy = ro.policies.ObservationHistory(
+        ro.policies.LinearFeedback(np.ones((2, 8))), 2, 4
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    export_numpy(gains, np.zeros(4), tmp_path / "plain.npz")
+    export_numpy(policy, np.zeros(4), tmp_path / "remembers.npz")
+    plain = __import__("plain").Policy()
+    for value in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"finite, got {value} in entry 2"):
+            plain(np.array([0.0, 1.0, value, 3.0]))
+    # The memory is as before: the next action is that of an episode without the fault.
+    faulty, other = (__import__("remembers").Policy() for _ in range(2))
+    first, second = np.arange(4.0), np.ones(4)
+    assert (faulty(first) == other(first)).all()
+    with pytest.raises(ValueError, match="entry 0"):
+        faulty(np.full(4, np.nan))
+    assert (faulty(second) == other(second)).all()
