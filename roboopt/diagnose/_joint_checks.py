@@ -126,8 +126,9 @@ def _positions(joint: Joint) -> Iterator[Finding]:
     if outside > MIN_RATIO_TRAVEL:
         yield warning(
             "beyond_limits",
-            f"the joint goes {outside:.3g} {unit} beyond its limits: compare its zero "
-            f"and its sign with the model's{OTHER_UNIT * fits_degrees}.",
+            f"the joint goes {outside:.3g} {unit} beyond its limits, {joint.lower:.4g} "
+            f"to {joint.upper:.4g} {unit}: compare its zero and its sign with the "
+            f"model's{OTHER_UNIT * fits_degrees}.",
         )
     speed = float(np.abs(np.diff(q) / np.diff(joint.times)).max())
     fast = speed > MAX_SPEED or travel > MAX_TRAVEL
