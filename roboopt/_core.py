@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from roboopt._errors import RobooptError, floats
 from roboopt._readable import Readable, readable
@@ -78,6 +79,9 @@ class Frozen(Readable, eqx.Module, Generic[T]):
 
     def __call__(self) -> T:
         """Return the part, through which no gradient flows."""
+        traced = Tracer, np.ndarray, np.generic  # which become arrays of JAX
+        if not any(isinstance(leaf, traced) for leaf in jax.tree.leaves(self.value)):
+            return self.value  # Numbers have no gradient.
         arrays, rest = eqx.partition(self.value, eqx.is_inexact_array)
         return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
