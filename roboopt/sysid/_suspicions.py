@@ -10,6 +10,7 @@ takes no fit, and is said before the first.
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -42,6 +43,8 @@ class _Case:
     data: tuple[Trajectory, Trajectory]
     """What least squares see, and what they are judged on."""
     said: tuple[str, ...] = ()
+    condensed: Condensed | None = None
+    """What least squares see, where another case has told it."""
 
 
 def suspicion_sentence(found: tuple[str, ...]) -> str:
@@ -91,11 +94,12 @@ def _explaining(error: InverseDynamicsError, case: _Case) -> _Case:
     driven = first[list(model.actuated)]
     if not np.any(driven > MIN_SHARE_LATE * recorded):
         return given
-    late = _later(error, case, first)
+    late = _later(error, case)
     if not np.any(driven > MIN_SHARE * recorded):
         return late or given
     while True:
-        for others in (_others(case), _tilted(error, case)):
+        falls = _falls(error, case)
+        for others in (_others(error, case, falls), _tilted(case, falls)):
             tried = [(_left(error, other), other) for other in others]
             best, other = min(tried, key=lambda one: _gain(one[0], first))
             if further := _gain(best, left) <= 1 / MIN_FURTHER_GAIN:
@@ -104,20 +108,44 @@ def _explaining(error: InverseDynamicsError, case: _Case) -> _Case:
             break
         alike = [one.said[-1] for left_by, one in tried if _gain(left_by, best) < TIE]
         said = (*case.said, " or ".join(alike))
-        left, case = best, dataclasses.replace(other, said=said)
+        left, case = best, dataclasses.replace(other, said=said, condensed=None)
     if late is not None and TIE * _gain(_left(error, late), first) < _gain(left, first):
         return late
     return case if _gain(left, first) < 1 / MIN_GAIN else given
 
 
-def _later(error: InverseDynamicsError, case: _Case, first: np.ndarray) -> _Case | None:
-    """Return the case with efforts of another time, if that leaves clearly less."""
+def _later(error: InverseDynamicsError, case: _Case) -> _Case | None:
+    """Return the case with efforts of another time, if that leaves clearly less.
+
+    The instants are the same at all times.
+    """
     step, steps = float(case.data[0].time_step), min(x.steps for x in case.data)
     longest = min(round(LONGEST_DELAY_S / step), steps // 4)
+    if not longest:
+        return None
+    data = case.data[0]
+    seen = np.asarray(data.observations)[..., longest:-longest, :]
+    efforts = np.asarray(data.actions)
+
+    def moved(shift: int) -> Trajectory:
+        taken = efforts[..., longest + shift : data.steps - longest + shift, :]
+        return Trajectory(seen, taken, data.time_step)
+
+    def recorded(shift: int) -> np.ndarray:
+        made = error.motions(case.model, moved(shift))[-1]
+        return np.asarray(made).reshape(-1, case.model.joints)
+
+    instants, rows = _rows(error, case.model, moved(0))
+
+    def left(shift: int) -> np.ndarray:
+        columns = rows.copy()
+        columns[..., -1] += (recorded(shift) - recorded(0))[instants].T
+        return _least(case.model, _condensed(columns))
 
     def gain(shift: int) -> float:
-        return _gain(_left(error, _shifted(case, shift)), first)
+        return _gain(left(shift), now)
 
+    now = left(0)
     sides = [sign * 2**k for sign in (1, -1) for k in range(longest.bit_length())]
     gains = {shift: gain(shift) for shift in sides if abs(shift) <= longest}
     if min(gains.values(), default=1.0) > 1 / MIN_FURTHER_GAIN:
@@ -158,11 +186,29 @@ def _left(
 
     That is of what they see, or of what they are `judged` on.
     """
-    condensed = Condensed.of(error, case.model, case.data[0])
+    condensed = case.condensed or Condensed.of(error, case.model, case.data[0])
+    if not judged:
+        return _least(case.model, condensed)
     numbers = least_squares_numbers(condensed, case.model)
-    if judged:
-        condensed = Condensed.of(error, case.model, case.data[1])
-    return condensed.rms(numbers)
+    return Condensed.of(error, case.model, case.data[1]).rms(numbers)
+
+
+def _least(model: ParametricTwin, condensed: Condensed) -> np.ndarray:
+    """Return what least squares leave of what they see [N·m or N]."""
+    return condensed.rms(least_squares_numbers(condensed, model))
+
+
+def _rows(
+    error: InverseDynamicsError, model: ParametricTwin, data: Trajectory
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return all instants, and [Y, τ] there, (joint, instant, column)."""
+    at, rows = zip(*effort_rows(error, model, data), strict=True)
+    return np.concatenate(at), np.concatenate(rows, 1)
+
+
+def _condensed(rows: np.ndarray) -> Condensed:
+    factors: Any = np.linalg.qr(rows, mode="r")
+    return Condensed(factors, rows.shape[1])
 
 
 def _gain(left: np.ndarray, before: np.ndarray) -> float:
@@ -171,30 +217,60 @@ def _gain(left: np.ndarray, before: np.ndarray) -> float:
     return float(np.exp(np.mean(np.log(ratio))))
 
 
-def _others(case: _Case) -> Iterator[_Case]:
+def _others(
+    error: InverseDynamicsError, case: _Case, falls: Condensed
+) -> Iterator[_Case]:
     """Yield the case with one more change."""
     model, names = case.model, case.model.robot.joint_names
     joints, same = np.arange(model.joints), np.ones(model.joints)
+    now = np.asarray(model.inner.robot.gravity)
+    as_it_is = _fallen(falls, now)
     for joint, name in enumerate(names):
         sign = np.where(joints == joint, -1.0, 1.0)
-        yield _changed(case, f"the axis of {name} reversed", joints, sign, sign)
-        yield _changed(case, f"the positions of {name} reversed", joints, sign, same)
-        yield _changed(case, f"the efforts of {name} reversed", joints, same, sign)
+        turned = _changed(case, f"the positions of {name} reversed", joints, sign, same)
+        seen = Condensed.of(error, model, turned.data[0])
+        yield dataclasses.replace(turned, condensed=seen)
+        for said, signs, condensed in (
+            (f"the axis of {name} reversed", sign, seen),
+            (f"the efforts of {name} reversed", same, as_it_is),
+        ):
+            factors = condensed.factors.copy()
+            factors[joint, :, -1] *= -1
+            pushed = _changed(case, said, joints, signs, sign)
+            reversed_ = dataclasses.replace(condensed, factors=factors)
+            yield dataclasses.replace(pushed, condensed=reversed_)
     for one, other in itertools.combinations(joints, 2):
         order = joints.copy()
         order[[one, other]] = other, one
         said = f"the columns of {names[one]} and {names[other]} exchanged"
         yield _changed(case, said, order, same, same)
-    now = np.asarray(model.inner.robot.gravity)
     size = float(np.linalg.norm(now)) or float(np.linalg.norm(EARTH_GRAVITY))
     directions = [sign * np.eye(3)[axis] for axis in range(3) for sign in (-1, 1)]
     for direction in [*directions, np.zeros(3)]:
         gravity = size * direction + 0.0  # not −0
         if not np.allclose(gravity, now):
-            yield _falling(case, gravity)
+            yield _falling(case, gravity, falls)
 
 
-def _tilted(error: InverseDynamicsError, case: _Case) -> Iterator[_Case]:
+def _falls(error: InverseDynamicsError, case: _Case) -> Condensed:
+    """Return the case condensed without gravity, and what 1 m/s² along each axis adds.
+
+    The columns of [Y, τ] are four times as many: efforts are linear in gravity, too.
+    """
+    directions = [np.zeros(3), *np.eye(3)]
+    models = [_with_gravity(case.model, one) for one in directions]
+    none, *along = (_rows(error, model, case.data[0])[1] for model in models)
+    return _condensed(np.concatenate([none, *(one - none for one in along)], -1))
+
+
+def _fallen(falls: Condensed, gravity: np.ndarray) -> Condensed:
+    """Return what `_falls` have condensed with a gravity [m/s²]."""
+    none, *along = np.split(falls.factors, 4, -1)
+    rows = none + sum(g * one for g, one in zip(gravity, along, strict=True))
+    return Condensed(rows, falls.instants)
+
+
+def _tilted(case: _Case, falls: Condensed) -> Iterator[_Case]:
     """Yield the case with the gravity that explains the efforts best, near its own."""
     from scipy.optimize import minimize  # Slow to import.
 
@@ -205,20 +281,12 @@ def _tilted(error: InverseDynamicsError, case: _Case) -> Iterator[_Case]:
         return
     axes = np.linalg.svd(now[None])[2][1:]  # across it
 
-    def rows(gravity: np.ndarray) -> np.ndarray:
-        made = effort_rows(error, _falling(case, gravity).model, case.data[0])
-        return np.concatenate([part for _, part in made], 1)
-
-    none = rows(np.zeros(3))  # Efforts are linear in gravity, too.
-    along = np.stack([rows(axis) - none for axis in np.eye(3)], -1)
-
     def gravity(tilts: np.ndarray) -> np.ndarray:
         tilted = now / size + tilts @ axes
         return size * tilted / np.linalg.norm(tilted)
 
     def left(tilts: np.ndarray) -> float:
-        condensed = Condensed(none + along @ gravity(tilts), none.shape[1])
-        errors = condensed.rms(least_squares_numbers(condensed, model))
+        errors = _least(model, _fallen(falls, gravity(tilts)))
         return float(np.sum(np.log(np.maximum(errors, 1e-300))))
 
     corners = FIRST_TILT * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -228,17 +296,21 @@ def _tilted(error: InverseDynamicsError, case: _Case) -> Iterator[_Case]:
         method="Nelder-Mead",
         options={"initial_simplex": corners, "maxfev": MAX_TILTS, "xatol": 1e-3},
     )
-    yield _falling(case, gravity(found.x))
+    yield _falling(case, gravity(found.x), falls)
 
 
-def _falling(case: _Case, gravity: np.ndarray) -> _Case:
+def _with_gravity(model: ParametricTwin, gravity: np.ndarray) -> ParametricTwin:
+    return eqx.tree_at(lambda m: m.inner.robot.gravity, model, jnp.asarray(gravity))
+
+
+def _falling(case: _Case, gravity: np.ndarray, falls: Condensed) -> _Case:
     """Return the case with another gravity [m/s²]."""
-    model = eqx.tree_at(
-        lambda m: m.inner.robot.gravity, case.model, jnp.asarray(gravity)
-    )
+    model = _with_gravity(case.model, gravity)
     axis = ", ".join(f"{x:.3g}" for x in np.round(gravity, 3) + 0.0)
     said = f"gravity ({axis}) m/s² in the base's axes"
-    return dataclasses.replace(case, model=model, said=(*case.said, said))
+    seen = _fallen(falls, gravity)
+    said = (*case.said, said)
+    return dataclasses.replace(case, model=model, said=said, condensed=seen)
 
 
 def _changed(
