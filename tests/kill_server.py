@@ -182,7 +182,7 @@ def minimize(checkpoint):
 
     data = np.random.default_rng(0).normal(size=(64, 3))
     found = ro.minimize(
-        loss, jnp.ones(3), data, steps=50_000, batch_size=8, checkpoint=checkpoint
+        loss, jnp.ones(3), data, steps=20_000, batch_size=8, checkpoint=checkpoint
     )
     return {"model": found.model, **found.history, **found.first_gradient}
 

@@ -335,7 +335,9 @@ register("OwnPendulum-v0", PendulumEnv, max_episode_steps=5)
 
 
 @pytest.mark.filterwarnings("default::UserWarning")
-@pytest.mark.parametrize("verb", ["clone", "reinforce"])
+@pytest.mark.parametrize(
+    "verb", ["clone", pytest.param("reinforce", marks=pytest.mark.slow)]
+)
 def test_a_run_with_an_own_policy_and_environment_is_reported(
     verb, tmp_path, monkeypatch, capsys
 ):

@@ -11,7 +11,7 @@ FEW = {
     **{"clone": 1, "identify": 1, "reinforce": 1, "tune": 1},
 }
 """Kills of each case: 20 together, most of them of the cheap ones."""
-LONG = "identify", "tune", "clone"
+LONG = "identify", "tune", "clone", "reinforce"
 ROUNDS = 10
 
 

@@ -20,6 +20,7 @@ SPECS = {
     "track": ("roboopt/ArmTrack-v0", {}),
     "furuta": ("roboopt/RobotTask-v0", {"robot": str(FURUTA)}),
 }
+SLOW = ("iiwa",)  # The Panda has as many axes, and a hand.
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,9 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, dict
     return SPECS | {"gantry": ("roboopt/ArmReach-v0", {"robot": str(path)})}
 
 
-@pytest.fixture(params=SPECS)
+@pytest.fixture(
+    params=[pytest.param(x, marks=[pytest.mark.slow] * (x in SLOW)) for x in SPECS]
+)
 def spec(request: pytest.FixtureRequest, specs: dict) -> tuple[str, dict]:
     """Id and arguments of one environment after the other."""
     return specs[request.param]
