@@ -581,3 +581,12 @@ def test_an_episode_in_two_files_of_lerobot_is_one(tmp_path, timed):
         parquet.write_table(table, tmp_path / "data" / "file-0.parquet")
         _, said = read(tmp_path)
         assert "holds episode 0 of another file again" in said
+
+
+@pytest.mark.parametrize("turned", ["both", "observations", "actions"])
+def test_transposed_arrays_are_named(tmp_path, turned):
+    seen, acted = np.random.default_rng(0).normal(size=(2, 40, 5))
+    arrays = {"observations": seen, "actions": acted[:, :2]}
+    arrays = {n: x.T if turned in (n, "both") else x for n, x in arrays.items()}
+    with pytest.raises(ValueError, match=f"{turned} seem transposed"):
+        load_episodes(saved(tmp_path / "x.npz", **arrays))

@@ -183,6 +183,7 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
             raise RobooptError(
                 "`path` must hold as many observations as actions, or one more, but "
                 f"{where} holds {held} observations and {rows} actions."
+                + _turned(fields["observations"].shape, fields["actions"].shape)
             )
     if same:
         parts = _with_an_action(parts, NEXT in fields, where, options)
@@ -207,6 +208,18 @@ def _with_an_action(
             "last action of an episode: these are dropped."
         )
     return kept
+
+
+def _turned(seen: tuple[int, ...], acted: tuple[int, ...]) -> str:
+    """Return which arrays seem to have a column for each sample, in words."""
+    for names, one, other in (
+        ("both seem", seen[1], acted[1]),
+        ("the observations seem", seen[1], acted[0]),
+        ("the actions seem", seen[0], acted[1]),
+    ):
+        if one - other in (0, 1) and max(one, other) > min(*seen, *acted):
+            return f" Of shapes {seen} and {acted}, {names} transposed: give `x.T`."
+    return ""
 
 
 def _rows(
