@@ -8,6 +8,10 @@ one (Nielsen, 1999). Steps are projected on the bounds, and coordinates at a bou
 gradient points outside do not move (Kanzow, Yamashita and Fukushima, 2004). So a
 coordinate may start on its bound, and ends exactly on it where the data push it there:
 a friction of 0 is 0, for which a bijection has no coordinate.
+
+Where a model leaves more than noise, JᵀJ lacks the part Σ rᵢ ∂²rᵢ of the Hessian, steps
+overshoot, and λ stays large. A secant estimate S of that part (Dennis, Gay and Welsch,
+1981) is then added, without its negative eigenvalues, while it predicts better.
 """
 
 import math
@@ -38,7 +42,10 @@ MIN_RATIO = 1e-4  # of the actual reduction to the predicted one
 ROUNDING = 10.0  # times the precision: reductions of ‖r‖² below are rounding
 MIN_SENSITIVITY = 1e-12  # relative to the most sensitive parameter
 MIN_STEP = 1e-15  # relative to x
-STATE = "x", "scale", "square", "damping", "growth", "converged"
+STATE = (
+    *("x", "scale", "square", "damping", "growth", "converged"),
+    *("curvature", "bend", "augmented", "gradient", "move", "crossed"),
+)
 
 
 @interruptible
@@ -174,9 +181,10 @@ def _reduce(
 
 
 @filter_jit
-def _square(fit: Fit, x: Array) -> Array:
+def _residuals(fit: Fit, x: Array, slopes: Array) -> tuple[Array, Array]:
+    """Return ‖r‖² and Jᵀr with the residuals at x and the derivatives elsewhere."""
     residuals = fit.residuals(x)
-    return residuals @ residuals
+    return residuals @ residuals, residuals @ slopes
 
 
 class _Search:
@@ -188,6 +196,11 @@ class _Search:
         self.fit, self.lower, self.upper = fit, lower, upper
         self.tolerance, self.x = tolerance, fit.start()
         self.weights, self.parts = zip(*fit.parts(), strict=True)
+        # S, and its root B without negative eigenvalues: BᵀB.
+        self.curvature = self.bend = np.zeros((self.x.size, self.x.size))
+        # The last step, Jᵀr before it, and with J before it but r after it.
+        self.move = self.gradient = self.crossed = np.zeros_like(self.x)
+        self.augmented = False
         self._linearize()
         self.scale = np.linalg.norm(self.triangle, axis=0)
         if not np.isfinite(self.square) or not np.all(np.isfinite(self.scale)):
@@ -220,7 +233,7 @@ class _Search:
         self.triangle = np.asarray(triangle, float)
         self.rotated = np.asarray(rotated, float)
         self.square = float(square)
-        self.linearized = True
+        self.slopes, self.linearized = [slopes for _, slopes in found], True
         self.rounding = ROUNDING * float(jnp.finfo(triangle.dtype).eps)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -273,6 +286,8 @@ class _Search:
                 return False
         self.scale = np.maximum(self.scale, np.linalg.norm(self.triangle, axis=0))
         gradient = self.triangle.T @ self.rotated
+        self._update_curvature(gradient)
+        self.gradient = gradient
         at_bound = ((self.x <= self.lower) & (gradient > 0)) | (
             (self.x >= self.upper) & (gradient < 0)
         )
@@ -282,40 +297,75 @@ class _Search:
             move = x - self.x
             # The part of ‖r‖² that no parameter changes is in neither term.
             after = self.rotated + self.triangle @ move
-            predicted = np.sum(self.rotated**2) - np.sum(after**2)
+            linear = np.sum(self.rotated**2) - np.sum(after**2)
+            both = linear, linear - np.sum((self.bend @ move) ** 2)
+            predicted = both[int(self.augmented)]
             size = float(np.linalg.norm(self.scale * move))
             if size <= MIN_STEP * np.linalg.norm(self.scale * self.x):
                 return False
             check()
             # A step cut short by bounds may lead uphill; a shorter one does not.
             if predicted > 0:
-                square = self._square(x)
+                square, crossed = self._at(x)
                 actual = self.square - square
                 # A reduction within rounding is the last, and still a good one.
                 last = max(predicted, abs(actual)) <= self.rounding * self.square
                 if np.isfinite(square) and (actual / predicted > MIN_RATIO or last):
+                    self.move, self.crossed = move, crossed
                     self._accept(x, square, size, predicted)
+                    self.augmented = bool(abs(actual - both[1]) < abs(actual - both[0]))
                     self.converged |= last
                     return True
             self.damping *= self.growth
             self.growth *= 2.0
         return False
 
-    def _square(self, x: np.ndarray) -> float:
-        """Return ‖r‖² at x."""
-        squares = [_square(part, jnp.asarray(x)) for part in self.parts]
-        pairs = zip(self.shares, squares, strict=True)
-        return sum(float(share) * float(square) for share, square in pairs)
+    def _at(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return ‖r‖² at x, and Jᵀr with r at x and the last J."""
+        square, crossed = 0.0, np.zeros_like(self.x)
+        for part, share, slopes in zip(
+            self.parts, self.shares, self.slopes, strict=True
+        ):
+            found, product = _residuals(part, jnp.asarray(x), slopes)
+            square += float(share) * float(found)
+            crossed = crossed + float(share) * np.asarray(product)
+        return square, crossed
 
     def _trial(self, moving: np.ndarray) -> np.ndarray:
         """Return x after a damped step of the coordinates that move."""
         triangle, scale = self.triangle[:, moving], self.scale[moving]
-        ridge = np.diag(np.sqrt(self.damping) * np.ones(scale.size))
-        matrix = np.vstack([triangle / scale, ridge])
-        right = np.concatenate([-self.rotated, np.zeros(scale.size)])
+        rows = [triangle / scale, np.diag(np.full(scale.size, np.sqrt(self.damping)))]
+        if self.augmented:
+            rows.append(self.bend[:, moving] / scale)
+        matrix = np.vstack(rows)
+        right = np.zeros(len(matrix))
+        right[: self.rotated.size] = -self.rotated
         step = np.zeros_like(self.x)
         step[moving] = np.linalg.lstsq(matrix, right, rcond=None)[0] / scale
         return np.clip(self.x + step, self.lower, self.upper)
+
+    def _update_curvature(self, gradient: np.ndarray) -> None:
+        """Add to Σ r ∂²r what the last step tells of it: a sized secant update.
+
+        Args:
+            gradient: Jᵀr where the step has ended.
+        """
+        move, bent = self.move, gradient - self.crossed
+        change = gradient - self.gradient
+        if not (along := change @ move) > 0:
+            return
+        curvature = self.curvature
+        if before := move @ curvature @ move:
+            curvature = curvature * min(1.0, abs(move @ bent) / abs(before))
+        missing, seen = bent - curvature @ move, change / along
+        both = np.outer(missing, seen)
+        curvature = curvature + both + both.T - move @ missing * np.outer(seen, seen)
+        if not np.isfinite(curvature).all():
+            return
+        self.curvature = curvature
+        scale = np.where(self.scale > 0, self.scale, 1.0)
+        values, axes = np.linalg.eigh(self.curvature / np.outer(scale, scale))
+        self.bend = (np.sqrt(np.maximum(values, 0)) * axes).T * scale
 
     def _accept(
         self, x: np.ndarray, square: float, size: float, predicted: float

@@ -101,6 +101,27 @@ def test_agrees_with_scipy():
     assert ours.loss == pytest.approx(theirs.cost / 40, rel=1e-9)
 
 
+def test_residuals_that_stay_large_take_no_more_steps(tmp_path):
+    # Brown and Dennis (Moré, Garbow and Hillstrom, 1981, problem 16); without the
+    # curvature of the residuals 100 steps are not enough.
+    time = jnp.arange(1, 21) / 5
+
+    @Residuals
+    def brown_dennis(x, batch):
+        first = x[0] + time * x[1] - jnp.exp(time)
+        return first**2 + (x[2] + x[3] * jnp.sin(time) - jnp.cos(time)) ** 2
+
+    start = jnp.array([25.0, 5.0, -5.0, -1.0])
+    result = least_squares(brown_dennis, start, NOTHING)
+    assert 40 * result.loss == pytest.approx(85822.20162635628, rel=1e-12)
+    assert result.steps < 25
+    for steps in (8, 100):
+        parts = least_squares(
+            brown_dennis, start, NOTHING, steps=steps, checkpoint=tmp_path / "fit"
+        )
+    np.testing.assert_array_equal(parts.history["loss"], result.history["loss"])
+
+
 def test_scales_do_not_matter():
     scales = jnp.array([1e6, 1e-4])
     scaled = Residuals(lambda m, batch: rosenbrock.residuals(m / scales, batch))
