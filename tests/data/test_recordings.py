@@ -52,6 +52,7 @@ def check_rows(run, order=(0, 1)):
         "torque2 (Nm)",
         "# time,theta1,theta2,theta1dot,theta2dot,torque1,torque2",
         "t,q1_pos,q2_pos,q1_vel,q2_vel,q1_tau,q2_tau",
+        "Time, Theta_1, Theta_2, D_Theta_1, D_Theta_2, Torque_1, Torque_2",
     ],
 )
 def test_customary_names_are_recognized(tmp_path, header):

@@ -35,6 +35,8 @@ CURRENTS = {"current", "currents"}  # efforts in units of the motors' torque con
 DOTS = {"\u0307": "dot", "\u0308": "ddot"}
 DOTTED = re.compile("(?<![^\\W\\d_])([qθτ])([\u0307\u0308])")
 """As in q̇ and q̈; the dots of other letters, as in Tür, belong to words."""
+DERIVED = re.compile("(?<![^\\W_])(dd?)[ _]+(?=(?:q|theta|θ)(?![^\\W\\d_]))")
+"""As in `d_theta_1`."""
 TIMES = (
     *("headerstamp", "t", "time", "timestamp", "timestamps", "stamp"),
     *("elapsed", "elapsedtime", "tout", "zeit"),
@@ -245,4 +247,5 @@ def name_parts(name: str) -> list[str]:
     """Return the words and numbers of a name."""
     name = unicodedata.normalize("NFKD", CAMEL.sub(" ", name).lower())
     name = DOTTED.sub(lambda found: f"{found[1]} {DOTS[found[2]]} ", name)
+    name = DERIVED.sub(r"\1", name)
     return re.findall(r"[^\W\d_]+|\d+", unicodedata.normalize("NFKC", name))

@@ -31,6 +31,7 @@ from roboopt.data.io._folder import is_episode_folder, read_folder, write_folder
 from roboopt.data.io._frame import is_frame, read_frame
 from roboopt.data.io._hdf5 import read_hdf5, write_hdf5
 from roboopt.data.io._joint_motion import joint_motion
+from roboopt.data.io._json import read_json
 from roboopt.data.io._mat import read_mat
 from roboopt.data.io._minari import read_minari
 from roboopt.data.io._npz import (
@@ -51,8 +52,11 @@ PICKLED = (
     "actions=...)`, and a data frame by `frame.to_parquet('x.parquet')`."
 )
 PACKED = "Unpack it, and name the file or folder inside."
-TEXTS = dict.fromkeys((".txt", ".dat", ".log", ".txt.gz", ".yaml"), read_csv)
-"""Suffixes that notes have, too: in a folder they are read if there are no others."""
+TEXTS: dict[str, Reader] = {
+    **dict.fromkeys((".txt", ".dat", ".log", ".txt.gz", ".yaml"), read_csv),
+    **dict.fromkeys((".json", ".jsonl"), read_json),
+}
+"""Suffixes of notes and settings, too: of a folder, read where it has no others."""
 READERS: dict[str, Reader] = {
     ".npz": read_npz,
     ".npy": read_npy,
@@ -83,8 +87,6 @@ OTHERS = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "Save the sheet as CSV."),
     **dict.fromkeys((".zip", ".gz", ".bz2", ".xz", ".zst", ".tar", ".7z"), PACKED),
     ".tfrecord": "Write the arrays of each episode by `np.savez`.",
-    ".json": "Write it by `pandas.read_json('x.json').to_parquet('x.parquet')`.",
-    ".jsonl": "`pandas.read_json('x.jsonl', lines=True).to_parquet('x.parquet')`.",
 }
 """What turns files of other formats into one to read, by their suffix."""
 WITH_KEYS = (read_hdf5, read_minari, read_parquet, read_lerobot, read_zarr)
@@ -104,8 +106,8 @@ def load_recordings(
 ) -> list[Trajectory]:
     """Read the recordings of a robot's joints in a file, a folder or a data frame.
 
-    They are tables of text, with or without names; `.mat` and `.npz` by the names of
-    their arrays; bags of ROS; Parquet; or what `load_episodes` reads. An optional
+    They are tables of text, with or without names; `.mat`, `.npz` and JSON by the
+    names of their arrays; bags of ROS; Parquet; or what `load_episodes` reads. A
     column `run`, `episode` or `trial` of a table tells its recordings apart. The
     observations are [q, q̇], and the actions the efforts that were measured, or else
     commanded, at each sample but the last. Missing velocities are estimated from the
@@ -201,21 +203,20 @@ def load_episodes(
 ) -> list[Trajectory]:
     """Read the episodes in a file, a folder, a Minari dataset or a data frame.
 
-    These are what `save_episodes` or `Trajectory.save` wrote; `.npz`, `.mat` and tables
-    with observations and actions under customary names, and flags or counts that tell
-    where episodes end; HDF5 of robomimic, D4RL and ALOHA; LeRobot's datasets; replay
-    buffers in Zarr; and Minari. Where an episode has as many observations as actions,
-    and nothing tells the observation after the last action, that action is dropped.
+    These are what `save_episodes` or `Trajectory.save` wrote; `.npz`, `.mat`, JSON and
+    tables with observations and actions under customary names, and flags or counts that
+    tell where episodes end; HDF5 of robomimic, D4RL and ALOHA; LeRobot's datasets;
+    replay buffers in Zarr; and Minari. Where an episode has as many observations as
+    actions, and nothing tells the observation after the last, that action is dropped.
 
     Args:
-        path: a file; a folder of files; a folder of `save_episodes`, whose arrays are
-            memory-mapped: only the rows that are used are read; `minari:` and the id or
-            folder of a dataset; or a data frame of pandas or polars.
+        path: a file; a folder of files, or of `save_episodes`, whose arrays are mapped
+            to memory; `minari:` and the id or folder of a dataset; or a data frame of
+            pandas or polars.
         time_step: [s], in place of the files'.
-        observation_keys: which observations of HDF5, Parquet, Zarr and Minari to join
-            to one vector, in that order; all vectors, sorted by name, where None.
-        default_time_step: [s], assumed with a warning where neither `time_step` nor a
-            file tells it; if None, 1 s.
+        observation_keys: observations of HDF5, Parquet, Zarr and Minari to join to one
+            vector, in that order; all vectors, sorted by name, where None.
+        default_time_step: [s], assumed with a warning where nothing tells it (1 s).
         names: a dictionary for what the source calls the axes of "observations" and
             "actions": columns of tables, names in LeRobot's meta/info.json, and keys of
             joined observations. Names that it has are kept.
@@ -342,9 +343,8 @@ def save_episodes(
 
 def recording_files(path: Any) -> list[Any]:
     """Return the files that `load_recordings` reads of a folder, or what else it is."""
-    if is_frame(path) or str(path).startswith(MINARI):
-        return [path]
-    return [source for source, _ in _sources(path)]
+    whole = is_frame(path) or str(path).startswith(MINARI)
+    return [path] if whole else [source for source, _ in _sources(path)]
 
 
 def _sources(path: Any) -> list[tuple[Any, Reader]]:
@@ -368,7 +368,8 @@ def _sources(path: Any) -> list[tuple[Any, Reader]]:
         files = sorted(path.iterdir(), key=by_number)
         plain = [f for f in files if not f.name.lower().endswith(tuple(TEXTS))]
         found = [one for file in plain for one in readers(file)]
-        found = found or [one for file in files for one in readers(file)]
+        if not (found or _advice(files)):
+            found = [one for file in files for one in readers(file)]
         if not found:
             raise RobooptError(
                 f"`path` must hold files of {', '.join(READERS)}, but {path} holds "

@@ -1,0 +1,97 @@
+"""JSON: an object of arrays, a list of rows, a list of recordings, or a row a line."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.data._files import read_as
+from roboopt.data.io._arrays import Arrays, ReadOptions
+from roboopt.data.io._columns import is_time
+from roboopt.data.io._named_arrays import are_named, read_arrays
+
+
+def read_json(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
+    """Yield the recordings or episodes of a file, by the names of its arrays."""
+    with read_as("be JSON", path):
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            held = json.loads(text)
+        else:
+            held = [json.loads(line) for line in text.splitlines() if line.strip()]
+    arrays: dict[str, np.ndarray] = {}
+    left_out: list[str] = []
+    for name, value in _named(held):
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # lists of different lengths
+            own = name.split(".")[-1]
+            if are_named([own], options.joints) or is_time(own):
+                raise RobooptError(
+                    f"`path` must hold lists of one length, but those in {name} of "
+                    f"{path} have several."
+                ) from error
+            array = np.asarray(None)
+        if array.dtype.kind in "fiubU" and array.size:
+            arrays[name] = array
+        else:
+            left_out.append(name)
+    recordings = _recordings(arrays, str(path), options)
+    return read_arrays(recordings, str(path), options, left_out)
+
+
+def _named(held: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield arrays and their names, `group.name` in an object or a list of them."""
+    dot = place and f"{place}."
+    if isinstance(held, Mapping):
+        for name, value in held.items():
+            yield from _named(value, dot + str(name).replace(".", "_"))
+    elif not isinstance(held, list) or not held or not isinstance(held[0], dict):
+        yield place or "data", held
+    elif _are_rows(held):
+        for name in dict.fromkeys(name for row in held for name in row):
+            parts = [row.get(name, np.nan) for row in held]
+            if isinstance(first := held[0].get(name), Mapping):
+                empty = dict.fromkeys(first)
+                parts = [part if isinstance(part, Mapping) else empty for part in parts]
+                yield from _named(parts, dot + name)
+            else:
+                yield dot + name, [np.nan if part is None else part for part in parts]
+    else:
+        for number, one in enumerate(held):
+            yield from _named(one, f"{dot}{number}")
+
+
+def _are_rows(held: Sequence[Any]) -> bool:
+    """Return whether objects are a row each, and no recordings: they hold numbers.
+
+    A row may hold short lists, such as the positions of all joints.
+    """
+    lists = [len(value) for value in held[0].values() if isinstance(value, list)]
+    return all(isinstance(row, Mapping) for row in held) and (
+        max(lists, default=0) < len(held)
+    )
+
+
+def _recordings(
+    arrays: dict[str, np.ndarray], where: str, options: ReadOptions
+) -> dict[str, np.ndarray]:
+    """Return the arrays of recordings and times, without settings beside them."""
+    parts = {name: name.rpartition(".")[::2] for name in arrays}
+    groups: dict[str, list[str]] = {}
+    for place, own in parts.values():
+        groups.setdefault(place, []).append(own)
+    held = {place for place, own in groups.items() if are_named(own, options.joints)}
+    if not held or "" in held:
+        return arrays
+    beside = [
+        name
+        for name, (place, own) in parts.items()
+        if place not in held and not (is_time(own) and arrays[name].ndim)
+    ]
+    if beside:
+        options.note(f"{where}: {', '.join(beside)} left out: beside the recordings.")
+    return {name: value for name, value in arrays.items() if name not in beside}

@@ -1,0 +1,104 @@
+"""Recordings and demonstrations in JSON, as scripts write them."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from told import read_told
+
+from roboopt.data import load_episodes
+
+TIMES = 0.01 * np.arange(60)
+Q = np.sin(TIMES[:, None] * [1.0, 2.0])
+COLUMNS = {"t": TIMES, "q": Q, "dq": Q + 1, "tau": 10 * Q}
+LISTS = {name: value.tolist() for name, value in COLUMNS.items()}
+ROWS = [
+    {n: v[k].tolist() for n, v in COLUMNS.items()} | {"mode": "track"}
+    for k in range(len(TIMES))
+]
+NAMED = [
+    {"stamp": t, **{f"{j}_{q}": row[q][k] for k, j in enumerate("ab") for q in row}}
+    for t, row in (
+        (row["t"], {"position": row["q"], "velocity": row["dq"], "effort": row["tau"]})
+        for row in ROWS
+    )
+]
+NESTED = [
+    {"stamp": row["t"], "joints": {"position": row["q"], "effort": row["tau"]}}
+    for row in ROWS
+]
+ENDS = [k in (29, 59) for k in range(60)]
+SETTINGS = {"dataset": "real", "config": {"rate": 50, "limits": [-1, 1]}}
+
+
+def written(path, held):
+    lines = [held] if path.suffix == ".json" else held
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    return path
+
+
+@pytest.mark.parametrize(
+    "name, held, count",
+    [
+        ("object.json", LISTS, 1),
+        ("inside.json", {"log": LISTS}, 1),
+        ("rows.json", ROWS, 1),
+        ("lines.jsonl", ROWS, 1),
+        ("names.jsonl", NAMED, 1),
+        ("nested.jsonl", NESTED, 1),
+        ("several.json", [LISTS, LISTS, LISTS], 3),
+        ("runs.json", {"runs": [{"type": "chirp", **LISTS}] * 2}, 2),
+        ("by_name.json", {"first": LISTS, "second": LISTS}, 2),
+    ],
+)
+def test_recordings_are_read(tmp_path, name, held, count):
+    runs, _ = read_told(written(tmp_path / name, held), joints=["a", "b"])
+    assert len(runs) == count
+    for run in runs:
+        assert run.time_step == pytest.approx(0.01)
+        np.testing.assert_allclose(run.observations[:, :2], Q)
+        np.testing.assert_allclose(run.actions, 10 * Q[:-1])
+        if held is not NESTED:
+            np.testing.assert_allclose(run.observations[:, 2:], Q + 1)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"obs": Q.tolist(), "acts": Q.tolist(), "dones": ENDS},
+        [{"obs": Q[:30].tolist(), "acts": Q[:29].tolist()}] * 2,
+    ],
+)
+def test_demonstrations_are_read(tmp_path, held):
+    path = written(tmp_path / "demos.json", held)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a time step is assumed
+        episodes = load_episodes(path, time_step=0.1)
+    assert len(episodes) == 2
+    np.testing.assert_allclose(episodes[0].actions[:29], Q[:29])
+
+
+def test_settings_beside_recordings_are_left_alone(tmp_path):
+    held = {**SETTINGS, "data": [LISTS, LISTS]}
+    runs, said = read_told(written(tmp_path / "x.json", held), joints=["a", "b"])
+    assert len(runs) == 2 and "dataset" in said
+    np.savez(tmp_path / "x.npz", **COLUMNS)
+    (tmp_path / "x.json").write_text(json.dumps(SETTINGS))
+    runs, _ = read_told(tmp_path, joints=["a", "b"])
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize(
+    "text, match",
+    [
+        ("{'t': 1}", "must be JSON"),
+        ("{}", "must hold"),
+        ('{"t": [0, 1], "q": [[0], [0, 1]]}', "lists of one length, but those in q of"),
+        ('{"name": "robot", "links": ["a", "b"]}', "must hold"),
+    ],
+)
+def test_what_holds_no_recording_is_refused(tmp_path, text, match):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ValueError, match=match):
+        read_told(tmp_path / "x.json", joints=["a", "b"])
