@@ -122,7 +122,7 @@ def effort_rows(
     columns, joint = dry_columns(model), np.arange(model.joints)[:, None]
     own = columns.shape[1]
     all_shapes = np.hstack([own_shapes(model), shapes])
-    filtering = map(np.asarray, _filterings(error, model, data, all_shapes))
+    filtering = _filterings(error, model, data, all_shapes)
     whole, missed = (x.reshape(len(recorded), *x.shape[-2:]) for x in filtering)
     for at, smooth in _smooth_rows(model, motion, np.asarray(error.weights())):
         left = recorded[at] - smooth[..., -1]
@@ -152,19 +152,21 @@ def own_shapes(model: ParametricTwin) -> np.ndarray:
     ).swapaxes(0, 1)
 
 
-def dry(velocity: Array, shapes: Array) -> Array:
+def dry(
+    velocity: Float[np.ndarray, "*batch joint"],
+    shapes: Float[np.ndarray, "joint shape 3"],
+) -> Float[np.ndarray, "*batch joint shape"]:
     """Return shapes of dry friction, tanhⁿ(q̇ / v_s) exp(−(q̇ / v_b)²).
 
     Args:
-        velocity: (…, joint) [rad/s or m/s].
-        shapes: (joint, shape, 3): v_s, v_b and n, 1 or 2.
+        velocity: [rad/s or m/s].
+        shapes: v_s, v_b and n, 1 or 2.
     """
-    leading = velocity.ndim - 1
-    shapes = shapes.reshape((1,) * leading + shapes.shape)
     slow, fast, power = (shapes[..., i] for i in range(3))
-    turning = jnp.tanh(velocity[..., None] / slow)
-    turning = jnp.where(power == 2, turning**2, turning)
-    return turning * jnp.exp(-((velocity[..., None] / fast) ** 2))
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        turning = np.tanh(velocity[..., None] / slow)
+        turning = np.where(power == 2, turning**2, turning)
+        return turning * np.exp(-((velocity[..., None] / fast) ** 2))
 
 
 def dry_columns(model: ParametricTwin) -> np.ndarray:
@@ -222,15 +224,11 @@ def _matrices(model: ParametricTwin, *motion: AnyArray) -> Array:
     return jax.vmap(one)(*motion)
 
 
-@filter_jit
 def _filterings(
     error: InverseDynamicsError, model: ParametricTwin, data: Trajectory, shapes: Any
-) -> tuple[Array, Array]:
-    """Return the `filtering` of shapes of dry friction, (…, time, joint, shape)."""
-    velocity = error.rubbing_velocity(model, data)
-
-    def one(shape: Array) -> tuple[Array, Array]:
-        return error.filtering(dry(velocity, shape[:, None])[..., 0])
-
-    whole, change = jax.lax.map(one, jnp.asarray(shapes).swapaxes(0, 1))
-    return jnp.moveaxis(whole, 0, -1), jnp.moveaxis(change, 0, -1)
+) -> Iterator[np.ndarray]:
+    """Yield the `filtering` of shapes of dry friction, (…, time, joint, shape)."""
+    velocity = np.asarray(error.rubbing_velocity(model, data))
+    made = [error.filtering(x) for x in np.moveaxis(dry(velocity, shapes), -1, 0)]
+    for parts in zip(*made, strict=True):
+        yield np.stack(parts, -1)

@@ -131,7 +131,7 @@ def begun_anew(since: np.ndarray) -> np.ndarray:
     first = np.flatnonzero(steps < 0) + 1
     usual = float(np.median(steps[steps >= 0])) if (steps >= 0).any() else 0.0
     plain = np.abs(since[first]) <= MAX_WRAPPED_STEPS * usual
-    long = np.diff([0, *first, len(since)]) >= MIN_RUN
+    long = np.diff(np.r_[0, first, len(since)]) >= MIN_RUN
     return first if plain.all() and long.all() else first[:0]
 
 
