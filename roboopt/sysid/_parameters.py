@@ -10,6 +10,7 @@ from roboopt.report import Table, write_csv
 IDENTIFIED, AT_BOUND = "identified", "at its bound"
 COMBINED, NOT_EXCITED = "only in combination", "not excited"
 ZERO_WITHIN = "zero within its interval"
+WIDE_RATIO = 10.0  # of an end of a positive parameter's interval to its estimate
 WELL_KNOWN_SHARE = 0.2  # of a value: half an interval below is narrow
 MAX_LOSS = 1e10  # errors at the start, in units of the noise, squared: rounding
 MIN_SHARE = 1e-9  # of a value: an error below is rounding
@@ -48,7 +49,9 @@ class Parameter:
         if half > abs(self.estimate):  # of a positive parameter, whose ends are factors
             ends = self.lower, self.upper
             ratio = max(max(x / self.estimate, self.estimate / x) for x in ends)
-            return f"known within a factor of {ratio:.2g}"
+            if ratio < WIDE_RATIO:
+                return f"known within a factor of {ratio:.2g}"
+            return f"known only within a factor of {ratio:.0f}"
         return known_to(half, self.estimate)
 
     @property

@@ -75,6 +75,7 @@ def test_intervals_are_half_widths_where_they_are_symmetric(changes, text):
         ({"verdict": "not excited", "explanation": "not excited"}, "not excited"),
         # Exponentials: 0.78 · 4 and 0.78 / 4.
         ({"lower": 0.195, "upper": 3.12}, "known within a factor of 4"),
+        ({"lower": 0.0002, "upper": 3042.0}, "known only within a factor of 3900"),
     ],
 )
 def test_a_verdict_follows_from_its_numbers(changes, words):
