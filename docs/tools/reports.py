@@ -76,8 +76,9 @@ def photograph(report: Path) -> None:
         page.goto(report.as_uri())
         page.wait_for_timeout(1000)
         name = report.stem
-        top = {"x": 0, "y": 0, **SIZE, "height": page.evaluate(WHOLE, SIZE["height"])}
-        write_picture(page.screenshot(clip=top), f"report_{name}")
+        width, height = SIZE["width"], page.evaluate(WHOLE, SIZE["height"])
+        top = page.screenshot(clip={"x": 0, "y": 0, "width": width, "height": height})
+        write_picture(top, f"report_{name}")
         for slider in page.locator("#replay-in-3d input[type=range]").all():
             slider.evaluate(SEEK)
             page.wait_for_timeout(1000)
