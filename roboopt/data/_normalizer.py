@@ -16,7 +16,8 @@ from jaxtyping import Array, Float
 from roboopt._core import AnyArray, Frozen, compiled
 from roboopt._errors import RobooptError, require
 
-MIN_SPREAD_ROUNDINGS = 10.0  # a spread of fewer rounding errors counts as none
+MIN_SPREAD_ROUNDINGS = 10.0  # a spread of fewer rounding errors counts as none,
+MIN_SPREAD = 1e-12  # and one of less of the numbers: a mean of many is rounded too
 QUANTILES = 0.01, 0.99
 
 
@@ -72,7 +73,7 @@ class Normalizer(eqx.Module):
                 f"`samples` must be finite, got {samples[first]} at {first}."
             )
         middle, spread = rows.mean(0), rows.std(0)
-        least = MIN_SPREAD_ROUNDINGS * precision * np.abs(rows).max(0)
+        least = max(MIN_SPREAD_ROUNDINGS * precision, MIN_SPREAD) * np.abs(rows).max(0)
         if quantiles:
             low, high = np.quantile(rows, QUANTILES, axis=0)
             # Where almost all are alike, only the outliers tell a scale.

@@ -75,3 +75,11 @@ def test_bad_samples_are_refused(samples, match):
 def test_bad_numbers_are_refused(mean, scale, match):
     with pytest.raises(ValueError, match=match):
         Normalizer(mean, scale)
+
+
+@pytest.mark.parametrize("constant", [0.1, 0.3, -0.7, 1e6 + 0.1])
+def test_the_rounding_of_a_mean_is_no_scale(constant):
+    samples = np.full((3000, 1), constant)
+    assert float(Normalizer.of(samples).scale.value[0]) == 1.0
+    samples[::2] *= 1 + 1e-9  # a scale, if a small one
+    assert float(Normalizer.of(samples).scale.value[0]) < 1e-2
