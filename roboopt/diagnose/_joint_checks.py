@@ -8,7 +8,7 @@ motion in radians of a joint without limits: there is no finding then.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +76,8 @@ RATIOS = (
     (1e9, NEAR, "time_unit", "convert the times from nanoseconds to seconds"),
 )
 """Velocities over the rates of positions that one wrong unit explains."""
+MAX_DEVIATION = 0.2  # of velocities from the rates of positions
+SAME_RATIO = 1.1  # of one joint's such ratio to another's: one cause
 
 
 class Joint(NamedTuple):
@@ -119,7 +121,7 @@ def _positions(joint: Joint) -> Iterator[Finding]:
             "degrees",
             f"the joint reaches {peak:.4g} rad where its limits end at {reach:.4g} "
             "rad, and would keep to them in degrees: convert the positions to radians, "
-            f"{IN_DEGREES}.",
+            f"{IN_DEGREES}. A joint that makes so many turns has to be `continuous`.",
         )
         return
     outside = max(joint.lower - q.min(), q.max() - joint.upper)
@@ -142,27 +144,60 @@ def _positions(joint: Joint) -> Iterator[Finding]:
         )
 
 
-def _velocities(joint: Joint) -> Iterator[Finding]:
-    """Find velocities that disagree with the rate of the positions."""
+def velocity_ratio(joint: Joint) -> tuple[float, float] | None:
+    """Return the velocities over the rate of the positions, and their correlation.
+
+    None where the joint hardly moves.
+    """
     q, count, steps = joint.position, len(joint.times), np.diff(joint.times)
     if np.ptp(q) < MIN_RATIO_TRAVEL or count < 20:
-        return
+        return None
     # Changes over several samples, so that noise does not decide.
     reach = max(1, count // 200)
     mean = (joint.velocity[1:] + joint.velocity[:-1]) / 2
     integral = np.concatenate([[0.0], np.cumsum(mean * steps)])
     moved, integrated = q[reach:] - q[:-reach], integral[reach:] - integral[:-reach]
-    ratio = agreement = 0.0
-    if integrated.any() and moved.any():
-        ratio = float(moved @ integrated / (moved @ moved))
-        agreement = abs(_correlation(moved, integrated))
+    if not (integrated.any() and moved.any()):
+        return 0.0, 0.0
+    ratio = float(moved @ integrated / (moved @ moved))
+    return ratio, abs(_correlation(moved, integrated))
+
+
+def other_time_step(joints: Sequence[Joint]) -> Finding | None:
+    """Find that velocities of all joints differ alike from the rates of positions."""
+    known = [found for joint in joints if (found := velocity_ratio(joint))]
+    ratios = np.array([ratio for ratio, agreement in known if agreement > 0.9])
+    alike = 1 < len(ratios) == len(known) and ratios.min() > 0
+    if not alike or ratios.max() > SAME_RATIO * ratios.min():
+        return None
+    ratio = float(np.median(ratios))
+    if abs(ratio - 1) <= MAX_DEVIATION or any(
+        abs(ratio / value - 1) < near for value, near, _, _ in RATIOS
+    ):
+        return None
+    times = joints[0].times
+    step = float(times[-1] - times[0]) / (len(times) - 1)
+    return warning(
+        "time_step",
+        f"the velocities of all joints are {ratio:.3g} times the rates of the "
+        f"positions: steps of {step / ratio:.3g} s instead of {step:.3g} s would agree "
+        "with both, or one gear of all joints that only the positions count.",
+    )
+
+
+def _velocities(joint: Joint) -> Iterator[Finding]:
+    """Find velocities that disagree with the rate of the positions."""
+    if (found := velocity_ratio(joint)) is None:
+        return
+    q, steps, (ratio, agreement) = joint.position, np.diff(joint.times), found
+    mean = (joint.velocity[1:] + joint.velocity[:-1]) / 2
     said = f"the velocities are {ratio:.4g} times the rate of the positions"
     for value, near, code, advice in RATIOS:
         turns = joint.revolute or code != "revolutions"
         if turns and agreement > 0.9 and abs(ratio / value - 1) < near:
             yield error(code, f"{said}: {advice}.")
             return
-    if agreement <= 0.9 or abs(ratio - 1) > 0.2:
+    if agreement <= 0.9 or abs(ratio - 1) > MAX_DEVIATION:
         advice = "compare their signs" if ratio < 0 else "compare their units and gears"
         if agreement <= 0.9:
             advice = f"they correlate by {agreement:.2f} only; compare the columns"

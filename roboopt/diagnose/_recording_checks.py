@@ -16,6 +16,7 @@ from roboopt.diagnose._joint_checks import (
     MIN_TRAVEL,
     Joint,
     check_joint,
+    other_time_step,
 )
 
 WRONG_UNITS = ("degrees", "revolutions", "time_unit")
@@ -90,10 +91,17 @@ def check_recordings(
             findings.append(dataclasses.replace(found, where=name))
         q, velocity = np.split(np.asarray(run.observations, float), 2, axis=1)
         efforts = np.asarray(run.actions if run.efforts is None else run.efforts, float)
-        for j, (joint, *known) in enumerate([] if broken else joints):
+        moved = []
+        for j, (_, *known) in enumerate([] if broken else joints):
             effort = efforts[:, j] if efforts.shape[-1] == count else None
             motion = sample_times(run), q[:, j], velocity[:, j], effort
-            for found in check_joint(Joint(*motion, *known, keeps_limits=keeping[j])):
+            moved.append(Joint(*motion, *known, keeps_limits=keeping[j]))
+        if step := other_time_step(moved):
+            findings.append(dataclasses.replace(step, where=name))
+        for (joint, *_), one in zip(joints, moved, strict=False):
+            for found in check_joint(one):
+                if step and found.code == "velocity_mismatch":
+                    continue
                 where = f"joint {joint} of {name}"
                 findings.append(dataclasses.replace(found, where=where))
     return sorted(findings, key=lambda f: (f.severity, f.code not in WRONG_UNITS))

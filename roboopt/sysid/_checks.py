@@ -94,7 +94,8 @@ def check_runs(
             f"`recordings` must be free of errors, got {len(errors)}: "
             f"{' '.join(errors[:3])}{more}"
         )
-    for said in grouped([f for f in findings if f.code == "degrees"]):
+    early = [f for f in findings if f.code in ("degrees", "time_step")]
+    for said in grouped(early):
         warnings.warn(said, stacklevel=3)  # before a fit that would be in vain
     if unpowered:
         return [f for f in findings if f.code != "constant_effort"]

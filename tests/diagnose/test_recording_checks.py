@@ -193,7 +193,7 @@ def test_revolutions_beside_radians_are_an_error(position, velocity, match):
     assert re.search(match, errors[0].message)
     # A slide does not turn, and a gear of 10 is no unit.
     assert "revolutions" not in codes(recording, revolute=[False, False])
-    assert codes(swung(1.0, 10.0)) == {"velocity_mismatch"}
+    assert codes(swung(1.0, 10.0)) == {"time_step"}
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,9 @@ def test_other_units_of_time_are_found(factor, unit):
 def test_velocities_of_another_sign_scale_or_joint_are_found():
     findings = only(swung(velocity_scale=-1.0), "velocity_mismatch")
     assert "compare their signs" in findings[0].message
-    findings = only(swung(velocity_scale=2.0), "velocity_mismatch")
+    twice = swung()
+    seen = twice.observations * [1, 1, 2, 1]
+    findings = only(changed(twice, observations=seen), "velocity_mismatch")
     assert "1.999 times" in findings[0].message
     swapped = swung().observations[:, [0, 1, 3, 2]]
     findings = only(changed(swung(), observations=swapped), "velocity_mismatch")
@@ -298,3 +300,19 @@ def test_efforts_are_looked_at_before_actions_and_missing_ones_are_not():
 def test_arguments_that_do_not_fit_are_refused(recordings, arguments, match):
     with pytest.raises(ValueError, match=match):
         check_recordings(recordings, **arguments)
+
+
+def test_velocities_that_differ_alike_in_all_joints_tell_the_time_step():
+    time = 0.04 * np.arange(400)
+    q = np.stack([np.sin(time), np.cos(1.3 * time)], 1)
+    velocity = np.stack([np.cos(time), -1.3 * np.sin(1.3 * time)], 1)
+    seen = np.hstack([q, velocity])
+    wrong = Trajectory(seen, np.sin(q)[:-1], 0.005)
+    (found,) = [f for f in check_recordings([wrong]) if "veloc" in f.message]
+    assert found.code == "time_step" and "0.125 times" in found.message
+    assert "steps of 0.04 s instead of 0.005 s" in found.message
+    right = Trajectory(seen, np.sin(q)[:-1], 0.04)
+    assert not [f for f in check_recordings([right]) if "veloc" in f.message]
+    seen[:, 3] *= 3  # another cause for each joint
+    apart = [f.code for f in check_recordings([Trajectory(seen, q[:-1], 0.04)])]
+    assert apart.count("velocity_mismatch") == 1 and "time_step" not in apart
