@@ -23,6 +23,7 @@ NAMED = {
     "constant velocity": "constant velocity",
 }
 EQUAL_RATIO = 1.005  # of forecast errors
+MIN_FRICTION = 0.01  # of the efforts: less may be an error of the model
 WORSE_RATIO = 1.05  # of the fitted model's to another's: less is chance
 MAX_WORSE = 3  # joints in a sentence
 MAX_WHOLE_JOINTS = 3  # whose velocities a table shows
@@ -177,7 +178,10 @@ def effort_sentences(
     Where the robot is not `trusted`, what its numbers tell of the cause is left out.
     """
     said = [effort_sentence(made)]
-    reversed_joints = [j for j in joints if trusted and speeds_up(made.base, j)]
+    sizes = dict(zip((joints[k] for k in made.joints), made.recorded, strict=True))
+    reversed_joints = [
+        j for j in joints if trusted and speeds_up(made.base, j, sizes.get(j, 0.0))
+    ]
     if reversed_joints:
         said.append(
             f"By least squares the efforts of {', '.join(reversed_joints)} speed the "
@@ -204,10 +208,18 @@ def effort_sentences(
     return said
 
 
-def speeds_up(base: Sequence[BaseParameter], joint: str) -> bool:
-    """Return whether least squares make a joint's friction drive it."""
-    names = f"damping[{joint}]", f"friction[{joint}]"
-    known = [row for row in base if row.name in names]
+def speeds_up(base: Sequence[BaseParameter], joint: str, effort: float = 0.0) -> bool:
+    """Return whether least squares make a joint's friction drive it.
+
+    A friction of less than `MIN_FRICTION` of the `effort` [N·m or N] is none.
+    """
+    known = [row for row in base if row.name == f"damping[{joint}]"]
+    known += [
+        row
+        for row in base
+        if row.name == f"friction[{joint}]"
+        and abs(row.least_squares) > MIN_FRICTION * effort
+    ]
     signs = [np.sign(row.least_squares) for row in known if row.known]
     return bool(signs) and max(signs) < 0
 
@@ -231,14 +243,19 @@ def missing_sentences(made: EffortErrors) -> list[str]:
 
 
 def effort_sentence(made: EffortErrors) -> str:
-    """Return how well the efforts are met, beside the yardstick."""
+    """Return how well the efforts are met, beside the yardstick and the robot given."""
     kind = "held-out efforts" if made.held_out else "efforts"
-    error = 100 * made.share(made.fitted)
-    said = f"The error of the {kind} is {error:.3g} % of their RMS"
-    if made.unconstrained is None:
-        return f"{said}."
-    best = 100 * made.share(made.unconstrained)
-    return f"{said}, that of least squares without physical limits {best:.3g} %."
+    error, given = (made.share(errors) for errors in (made.fitted, made.before))
+    said = f"The error of the {kind} is {100 * error:.3g} % of their RMS"
+    if made.unconstrained is not None:
+        best = 100 * made.share(made.unconstrained)
+        said += f", that of least squares without physical limits {best:.3g} %"
+    if error > WORSE_RATIO * given:
+        said += (
+            f". That of the robot as given is less, {100 * given:.3g} %: the fit has "
+            "failed, or the recordings contradict themselves. Do not use it"
+        )
+    return f"{said}."
 
 
 def friction_sentences(
