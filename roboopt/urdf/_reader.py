@@ -105,7 +105,9 @@ def read_template(
 @contextlib.contextmanager
 def _faults(path: Any, argument: str, notes: Notes) -> Iterator[None]:
     there = isinstance(path, str | PathLike) and Path(path).is_file()
-    require(there, argument, "be a URDF file", path)
+    gone = isinstance(path, str | PathLike) and not Path(path).exists()
+    shown = f"{path}, which does not exist" if gone else path
+    require(there, argument, "be a URDF file", shown)
     try:
         with argument_called("path", argument):
             yield
