@@ -215,7 +215,9 @@ def _formatter() -> Any:
             power = super().get_offset().removeprefix("1e")
             return power and f"×10{power.translate(SUPERSCRIPTS)}"
 
-    return PowersOfTen()
+    formatter = PowersOfTen()
+    formatter.set_powerlimits((-4, 6))  # A power stands apart from its ticks.
+    return formatter
 
 
 def _log_formatter() -> Any:
