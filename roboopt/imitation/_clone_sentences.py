@@ -7,6 +7,7 @@ import numpy as np
 from roboopt._progress import counted
 from roboopt.imitation._action_errors import as_error
 from roboopt.imitation._baselines import ADVICE, CONSTANT, MEANT, PERSISTENCE
+from roboopt.imitation._policy_kinds import ON_GRAVITY
 from roboopt.imitation._standard_error import ratio_interval
 from roboopt.report import interval, number
 
@@ -120,10 +121,11 @@ def _selection(made: Any) -> list[str]:
             'standard errors. The policy "mlp" keeps a network.'
         ]
     if made.linear_kept:
+        base = ON_GRAVITY if ON_GRAVITY in made.description["policy"] else ""
         return [
-            f"The clone is the linear policy{_seen(made, 'of')}: on demonstrations "
-            "that neither has seen, no network is better by more than two standard "
-            'errors. The policy "mlp" keeps a network.'
+            f"The clone is the linear policy{base}{_seen(made, 'of')}: on "
+            "demonstrations that neither has seen, no network is better by more than "
+            'two standard errors. The policy "mlp" keeps a network.'
         ]
     if memory := _seen(made, "sees"):
         memory = f" It{memory}."

@@ -28,6 +28,7 @@ from roboopt.policies import (
 )
 from roboopt.rollouts import twin_rollout
 
+ON_GRAVITY = ", on top of gravity compensation"
 DETERMINISTIC = ("mlp", "linear", "stable")
 """The kinds that return one action, and whose loss is of its error."""
 ABSOLUTE = ("stable", "tanh-gaussian", "categorical")
@@ -122,7 +123,7 @@ def fresh_policy(
             made = GravityCompensated.of(
                 samples, twin.robot, KINDS[kind], first=size * (history - 1), **settings
             )
-            return made, f"{description}, on top of gravity compensation"
+            return made, f"{description}{ON_GRAVITY}"
     return KINDS[kind](samples, **settings), description
 
 
