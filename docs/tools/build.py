@@ -108,4 +108,7 @@ if __name__ == "__main__":
     write_pages()
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "site").resolve()
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)]
-    sys.exit(subprocess.run(command, cwd=ROOT).returncode)
+    failed = subprocess.run(command, cwd=ROOT).returncode
+    if not failed:
+        print(f"To read and search it: python -m http.server -d {folder}")
+    sys.exit(failed)
