@@ -193,6 +193,9 @@ def _sampling(run: Trajectory) -> Iterator[Finding]:
     # A robot at rest has equal rows for a good reason.
     velocities = observations[1:, observations.shape[-1] // 2 :]
     same &= np.abs(velocities).max(axis=1) > MIN_TRAVEL
+    # A coarse encoder repeats positions, but not the efforts beside them.
+    efforts = np.asarray(run.actions if run.efforts is None else run.efforts)
+    same[:-1] &= (np.diff(efforts, axis=0) == 0).all(axis=1)
     if same.any():
         yield warning(
             "duplicate_rows",

@@ -264,6 +264,8 @@ def test_joints_that_stand_still_and_constant_efforts_are_found():
 def test_rows_that_repeat_in_motion_are_found_and_at_rest_are_not():
     repeated = swung()
     repeated.observations[200] = repeated.observations[199]
+    assert "duplicate_rows" not in codes(repeated)  # but the efforts do not
+    repeated.actions[200] = repeated.actions[199]
     (finding,) = only(repeated, "duplicate_rows")
     assert "sample 200" in finding.message
     rest = swung()
