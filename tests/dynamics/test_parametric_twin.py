@@ -515,7 +515,7 @@ def test_a_drive_in_a_rollout_has_efforts_and_a_memory(tmp_path):
 @pytest.mark.parametrize(
     "name, implicit",
     [
-        ("u3_mimic_gripper", True),
+        pytest.param("u3_mimic_gripper", True, marks=pytest.mark.slow),
         pytest.param("r7_arm_with_gripper_joint", True, marks=pytest.mark.slow),
         ("two_link", False),
         pytest.param("u3_mimic_gripper", False, marks=pytest.mark.slow),

@@ -43,6 +43,7 @@ def leaves(tree):
     return [np.asarray(x) for x in jax.tree.leaves(tree) if hasattr(x, "shape")]
 
 
+@pytest.mark.slow
 def test_a_watched_controller_is_tuned_to_the_same_bits(shown):
     steps = []
     plain = ro.tune("cart-pole", seed=1, **SMALL)
