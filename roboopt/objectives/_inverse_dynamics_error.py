@@ -220,7 +220,7 @@ class InverseDynamicsError(ResidualObjective):
 
 def _convolved(values: AnyArray, weights: AnyArray, every: int) -> Any:
     """Return the sums of (…, time, axis) weighted over time, at each n-th instant."""
-    if isinstance(values, np.ndarray):  # XLA takes ten times as long for long rows.
+    if isinstance(values, np.ndarray):  # No program to compile for each length.
         rows = np.ascontiguousarray(np.moveaxis(values, -2, -1))
         seen = np.lib.stride_tricks.sliding_window_view(rows, np.size(weights), -1)
         return np.moveaxis(seen[..., ::every, :] @ np.asarray(weights), -1, -2)
