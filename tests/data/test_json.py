@@ -79,6 +79,12 @@ def test_demonstrations_are_read(tmp_path, held):
     np.testing.assert_allclose(episodes[0].actions[:29], Q[:29])
 
 
+def test_null_is_a_missing_number(tmp_path):
+    lists = {**LISTS, "tau": [[None, None], *LISTS["tau"][1:]]}
+    (run,), _ = read_told(written(tmp_path / "x.json", lists), joints=["a", "b"])
+    np.testing.assert_allclose(run.actions, 10 * Q[1:-1])
+
+
 def test_settings_beside_recordings_are_left_alone(tmp_path):
     held = {**SETTINGS, "data": [LISTS, LISTS]}
     runs, said = read_told(written(tmp_path / "x.json", held), joints=["a", "b"])

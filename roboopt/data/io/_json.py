@@ -1,5 +1,6 @@
 """JSON: an object of arrays, a list of rows, a list of recordings, or a row a line."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,9 @@ def read_json(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
                     f"{path} have several."
                 ) from error
             array = np.asarray(None)
+        if array.dtype.kind == "O" and array.size > 1:
+            with contextlib.suppress(TypeError, ValueError):
+                array = array.astype(float)  # null is NaN
         if array.dtype.kind in "fiubU" and array.size:
             arrays[name] = array
         else:
