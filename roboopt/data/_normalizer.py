@@ -16,8 +16,8 @@ from jaxtyping import Array, Float
 from roboopt._core import AnyArray, Frozen, compiled
 from roboopt._errors import RobooptError, require
 
-MIN_SPREAD_ROUNDINGS = 10.0  # a spread of fewer rounding errors counts as none,
-MIN_SPREAD = 1e-12  # and one of less of the numbers: a mean of many is rounded too
+MIN_SPREAD_ROUNDINGS = 10.0  # a spread of fewer rounding errors counts as none
+MIN_SPREAD = 1e-12  # of the largest number: less is the rounding of the mean of many
 QUANTILES = 0.01, 0.99
 
 
