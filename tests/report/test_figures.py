@@ -173,3 +173,10 @@ def test_ticks_are_measured_as_they_are_drawn(end):
     assert drawn.svg
     page, seen = drawn.axes.figure.bbox, drawn.axes.xaxis.get_tightbbox()
     assert seen is not None and seen.x1 < page.width
+
+
+def test_ticks_below_a_million_are_in_full():
+    (drawn,) = curves({"loss": np.linspace(1e5, 9e5, 50)}, {})
+    assert "×10" not in drawn.svg and "800000" in drawn.svg
+    (drawn,) = curves({"loss": np.linspace(1e7, 9e7, 50)}, {})
+    assert "×10" in drawn.svg

@@ -255,3 +255,18 @@ def test_efforts_that_friction_cannot_have_are_said_to_be_reversed():
         effort_sentences(dataclasses.replace(errors, excess=excess), joints)
     )
     assert "than noise, sticky 2.91 times as much" in said
+    # A friction of a hundredth of the efforts may be an error of the model.
+    small = dataclasses.replace(
+        errors, recorded=200 * np.ones(3), base=(row("friction[neg]", -1.5, 0.03),)
+    )
+    assert "speed the motion up" not in " ".join(effort_sentences(small, joints))
+
+
+@pytest.mark.parametrize("fitted, failed", [(0.9, False), (40.0, True)])
+def test_a_fit_that_meets_the_efforts_worse_than_the_given_robot_is_not_to_be_used(
+    fitted, failed
+):
+    one = np.ones(1)
+    errors = EffortErrors((0,), one, one, fitted * one, 0.5 * one, (), held_out=True)
+    (said, *_) = effort_sentences(errors, ["elbow"])
+    assert ("100 %: the fit has failed" in said and "Do not use it" in said) == failed

@@ -367,3 +367,10 @@ def test_a_number_that_is_none_gets_no_advice_about_spaces(tmp_path):
 def test_limits_by_name_must_be_positive(tmp_path):
     with pytest.raises(RobooptError, match=r"must be positive for .*'j1'\], got {"):
         read_urdf(changed(tmp_path), effort_limits={"j1": -3})
+
+
+def test_a_file_that_is_not_there_is_said_not_to_exist(tmp_path):
+    with pytest.raises(ValueError, match="gone.urdf, which does not exist"):
+        read_urdf(tmp_path / "gone.urdf")
+    with pytest.raises(ValueError, match=r"be a URDF file, got [^,]*\.$"):
+        read_urdf(tmp_path)
