@@ -35,6 +35,10 @@ class Value:
     dtype: Any
     constant: Any = None
 
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
 
 @dataclass(eq=False)
 class Operation:
@@ -123,9 +127,7 @@ class _Reader:
             return inputs
         if all(value.constant is not None for value in inputs):
             # A constant much larger than what it is computed from stays an operation.
-            given, made = (
-                sum(math.prod(v.shape) for v in x) for x in (inputs, outputs)
-            )
+            given, made = (sum(v.size for v in x) for x in (inputs, outputs))
             if made <= max(given, MAX_CONSTANT_SIZE):
                 return [constant(x) for x in _bound(equation, inputs)]
         if name in REARRANGEMENTS and all(v.constant is not None for v in inputs[1:]):
@@ -187,9 +189,8 @@ class _Reader:
             places = np.asarray(maker.params["places"].ravel()[places])
         if np.array_equal(places, _numbers(value)):
             return value
-        return self.append(
-            "take", [value], Value(places.shape, value.dtype), places=places
-        )
+        taken = Value(places.shape, value.dtype)
+        return self.append("take", [value], taken, places=places)
 
     def put(self, equation: Any, value: Value, indices: Value, update: Value) -> Value:
         """Return the result of setting elements at known places."""
@@ -209,7 +210,7 @@ def _bound(equation: Any, inputs: Sequence[Value], **changed: Any) -> Sequence[A
 
 def _numbers(value: Value) -> np.ndarray:
     """Return the number of each element of `value`, in order."""
-    return np.arange(math.prod(value.shape)).reshape(value.shape)
+    return np.arange(value.size).reshape(value.shape)
 
 
 def _value(aval: Any) -> Value:

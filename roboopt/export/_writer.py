@@ -7,7 +7,6 @@ value: `Text.shape`.
 """
 
 import ast
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -79,10 +78,8 @@ class Writer:
     ) -> tuple[list[str], list[str]]:
         """Return the lines of `program`, and the texts of its results."""
         lines: list[str] = []
-        self.texts = {
-            value: Text(name, value.shape)
-            for value, name in zip(program.inputs, inputs, strict=True)
-        }
+        named = zip(program.inputs, inputs, strict=True)
+        self.texts = {value: Text(name, value.shape) for value, name in named}
         products = (o for o in program.operations if o.primitive == "dot_general")
         factors = {value for product in products for value in product.inputs}
         for operation in program.operations:
@@ -157,14 +154,10 @@ def spelled(operation: Operation, writer: Writer) -> Text:
     unlike = whole or int(parameters.get("rounding_method", 1)) != 1
     found = SPELLINGS[name](operation, writer) if name in SPELLINGS else None
     if name in TEMPLATES and not unlike:
-        found = Text(
-            TEMPLATES[name].format(
-                *map(writer.part, inputs),
-                y=parameters.get("y"),
-                dtype=kind(output.dtype),
-            ),
-            np.broadcast_shapes(*(writer.text(value).shape for value in inputs)),
-        )
+        y, dtype = parameters.get("y"), kind(output.dtype)
+        text = TEMPLATES[name].format(*map(writer.part, inputs), y=y, dtype=dtype)
+        shapes = (writer.text(value).shape for value in inputs)
+        found = Text(text, np.broadcast_shapes(*shapes))
     if found is not None:
         return found if isinstance(found, Text) else Text(found, output.shape)
     raise RobooptError(
@@ -233,8 +226,8 @@ def _dot(operation: Operation, writer: Writer) -> str:
 def _take(operation: Operation, writer: Writer) -> str:
     """Write a slice, a new shape, or a list of places."""
     (value,), places = operation.inputs, operation.params["places"]
-    text, flat, shape = writer.full(value), places.ravel(), value.shape
-    size = math.prod(shape)
+    text, flat = writer.full(value), places.ravel()
+    shape, size = value.shape, value.size
     if places.ndim == 0:
         return f"{text}[{', '.join(str(i) for i in np.unravel_index(places, shape))}]"
     if places.ndim == 2 and np.array_equal(places.T.ravel(), np.arange(size)):
