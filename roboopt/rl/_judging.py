@@ -12,12 +12,14 @@ from roboopt._interrupt import ending
 from roboopt.diagnose import Explanation, explain, explain_descent, norm_by_horizon
 from roboopt.objectives import NegativeReward, PPOLoss
 from roboopt.optimize import Result
+from roboopt.policies import ActorCritic, GaussianExploration
 from roboopt.report import progress_bar
 from roboopt.rl._monitor import Monitor
+from roboopt.rl._parameter_noise import ParameterNoise
 from roboopt.rl._policies import acting_policy
 from roboopt.rl._result import INTERRUPTED, ReinforceResult
 from roboopt.rl._returns import Returns
-from roboopt.rl._run import Run
+from roboopt.rl._run import Measured, Run
 from roboopt.rl._task import PROBE_STARTS, Task
 from roboopt.rollouts import (
     EVALUATION_SEED_OFFSET,
@@ -70,6 +72,7 @@ def unjudged(
         reason=reason,
         message=message,
         scene=scene_or_none(env_scene, task.env),
+        judged_beside=isinstance(run.progress, Measured),
     )
 
 
@@ -138,7 +141,28 @@ def _explained(result: Result, run: Run) -> dict[str, Explanation]:
         rows = np.linspace(0, count - 1, min(count, EXPLAINED_SAMPLES)).astype(int)
         batch = jax.tree.map(lambda x: jnp.asarray(x)[rows], last.data)
         found["end"] = explain(run.objective, result.model, batch)
-    return found
+    return {when: _by_joint(each, run.model) for when, each in found.items()}
+
+
+def _by_joint(found: Explanation, model: Any) -> Explanation:
+    """Return the explanation with a controller's gains by joint, and their units."""
+    for inside in (ActorCritic, GaussianExploration, ParameterNoise):
+        model = model.policy if isinstance(model, inside) else model
+    gains, robot = getattr(model, "gain_units", {}), getattr(model, "robot", None)
+    known = {}
+    if robot is not None:
+        joints = robot.value.joint_names
+        for name, units in gains.items():
+            for k, (joint, unit) in enumerate(zip(joints, units, strict=True)):
+                known[f"{name}[{k}]"] = f"{name}[{joint}]", unit
+    # Of an agent, the names begin with the place of the policy.
+    names, units = list(found.names), list(found.units)
+    for row, name in enumerate(found.names):
+        before, dot, last = name.rpartition(".")
+        if last in known:
+            own, units[row] = known[last]
+            names[row] = before + dot + own
+    return dataclasses.replace(found, names=tuple(names), units=tuple(units))
 
 
 def _history(result: Result, run: Run) -> dict[str, np.ndarray]:

@@ -65,14 +65,22 @@ def _evaluation(result: Any) -> Section:
 
 
 def _learning(result: Any) -> Section:
-    returns = result.returns
+    returns, beside = result.returns, result.judged_beside
+    ended = counted(len(returns), "episode")
+    played = f", {ended}"
+    if beside:
+        played = ""
+        if result.gradient == "analytic":  # Episodes of the twin are of one length.
+            played = f", {counted(result.timesteps // result.max_steps, 'episode')}"
     text = (
-        f"{sentence(result.message)} {result.timesteps} environment steps, "
-        f"{counted(len(returns), 'episode')} and "
+        f"{sentence(result.message)} {result.timesteps} environment steps"
+        f"{played} and "
         f"{counted(result.steps, 'gradient step')} took "
         f"{result.seconds:.1f} s, of which the first gradient step took "
         f"{result.compile_seconds:.1f} s."
     )
+    if beside:
+        text += f" Beside the descent the policy of the time was judged on {ended}."
     if not len(returns):
         return Section("Learning", [Notes([text, "No episode ended."])])
     steps, target = returns.timesteps.astype(float), result.target
@@ -92,6 +100,9 @@ def _learning(result: Any) -> Section:
         for title, places, values, axis, level in drawn
     ]
     caption = "Each episode of the learning, exploration included: "
+    if beside:
+        caption = f"The {ended} of the policy beside the descent, not those of the "
+        caption += "gradient: "
     caption += f"{MEDIAN_AND_BAND.format('episodes')}."
     if result.target is not None:
         caption += " Dashed, the target."
@@ -110,7 +121,8 @@ def _success_rates(
 
 def _gradient(result: Any) -> Section | None:
     said = f"L is the loss that {result.algorithm} descends; it is no return. "
-    said += "The gradient at the end is on the samples of the last block."
+    if "end" in result.explained and not result.judged_beside:
+        said += "The gradient at the end is on the samples of the last block."
     return gradient_section(result.explained, result.history, notes=[said])
 
 

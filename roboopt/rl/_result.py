@@ -64,7 +64,7 @@ class ReinforceResult(VerbResult):
     """The gradient of the loss at the "start" and the "end", as far as it is known: of
     PPO and PGPE at the end, on the last block."""
     returns: Returns
-    """The episodes that ended while the policy learned."""
+    """The episodes that ended while the policy learned, or as `judged_beside` says."""
     evaluation: Evaluation | None
     """Fresh episodes of the policy; None where none were asked for."""
     start_evaluation: Evaluation | None
@@ -98,6 +98,9 @@ class ReinforceResult(VerbResult):
     """The same as a sentence."""
     scene: Scene | None = None
     """The robot in 3D, where the environment shows one."""
+    judged_beside: bool = False
+    """Whether `returns` are not of the episodes that the gradient was taken from, which
+    are of many policies, but of some that the policy ran beside the descent."""
 
     @property
     def health(self) -> list[Finding]:

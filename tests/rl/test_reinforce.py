@@ -250,7 +250,7 @@ def test_it_goes_on_from_a_policy(learned):
 
 
 @pytest.mark.slow
-def test_an_arm_is_learned_through_its_twin():
+def test_an_arm_is_learned_through_its_twin(tmp_path):
     learned = ro.reinforce(
         "roboopt/ArmReach-v0",
         options={"duration": 0.1},
@@ -266,6 +266,22 @@ def test_an_arm_is_learned_through_its_twin():
         assert np.isfinite(learned.history[name]).any()
     assert learned.gradient_by_horizon is not None
     assert learned.gradient_by_horizon.horizons[-1] == 24
+    for found in learned.gradients().values():
+        by_joint = dict(zip(found.names, found.units, strict=True))
+        assert by_joint == {
+            "stiffness[shoulder]": "N·m/rad",
+            "stiffness[elbow]": "N·m/rad",
+            "damping[shoulder]": "N·m·s/rad",
+            "damping[elbow]": "N·m·s/rad",
+        }
+    # Three gradient steps played 3 · 16 episodes; the policy was judged on others.
+    assert learned.judged_beside and len(returns) % 16 == 0
+    learned.report(tmp_path / "report.html", video=False)
+    page = (tmp_path / "report.html").read_text()
+    assert f"{learned.timesteps} environment steps, 48 episodes and 3" in page
+    for said in ("was judged on {}", "The {} of the policy beside the descent"):
+        assert said.format(f"{len(returns)} episodes") in page
+    assert "exploration included" not in page and "last block" not in page
 
 
 @pytest.mark.parametrize(
