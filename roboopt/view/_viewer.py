@@ -340,18 +340,22 @@ class Viewer:
             now = int(np.abs(self._times - self._time.value).argmin())
             for k, name in enumerate(robot.joint_names[:MAX_PLOTS]):
                 rows = [runs[start][:, k] for runs in self._sampled.values()]
-                hand = np.full(len(self._times), np.min(rows))
-                hand[now] = np.max(rows)
-                data = (self._times, *rows, hand)
+                # Under the last curve, which it leaves for an upright line: a plot
+                # has no other.
+                seen = np.insert(np.arange(len(self._times)), now, [now] * 3)
+                hand = rows[-1][seen]
+                hand[now + 1 : now + 3] = np.min(rows), np.max(rows)
+                data = (self._times[seen], hand, *(row[seen] for row in rows))
                 if (plot := self._curves.get(f"joint {name}")) is not None:
                     plot.data = data
                     continue
                 unit = "rad" if robot.revolute[k] else "m"
+                dashed: Any = {"stroke": GRAY, "width": 2, "dash": (5, 4)}
                 series = [uplot.Series(label="time [s]")]
+                series.append(uplot.Series(label="now", **dashed))
                 for label in self._sampled:
                     color = self._color(label)
                     series.append(uplot.Series(label=label, stroke=color, width=2))
-                series.append(uplot.Series(label="now", stroke=GRAY, width=1))
                 with self._folder("Joints"):
                     self._curves[f"joint {name}"] = self.server.gui.add_uplot(
                         data,

@@ -120,7 +120,12 @@ def test_the_server_shows_the_robot_at_the_chosen_time_and_start(scene, motions)
         plots = viewer._curves
         assert [*plots] == [*(f"joint {n}" for n in scene.robot.joint_names), "loss"]
         np.testing.assert_array_equal(plots["loss"].data, [[0, 1, 5], [3, 2, 1]])
-        times, first, second, _ = plots["joint elbow"].data
+        times, hand, first, second = plots["joint elbow"].data
+        # A line stands at the time shown; elsewhere it is under the last curve.
+        (away,) = np.nonzero(hand != second)
+        ends = [min(first.min(), second.min()), max(first.max(), second.max())]
+        np.testing.assert_array_equal(hand[away], ends)
+        np.testing.assert_allclose(times[away], 0.5, atol=1 / 240)
         rows = (times * 240).round().astype(int)
         np.testing.assert_array_equal(first, before[1][rows, 1])
         np.testing.assert_array_equal(second, after[1][rows, 1])
