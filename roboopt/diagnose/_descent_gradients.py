@@ -6,7 +6,6 @@ derivative is zero. Here the effect of one percent is of first order, derivative
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -154,7 +153,7 @@ def explain_residuals(fit: optimize.Fit) -> Explanation:
         derivatives=np.stack([*by_value, by_value.sum(0)], 1),
         changes=changes,
         terms=tuple(
-            TermShare(_term_name(part), float(share), "1")
+            TermShare(part.name, float(share), "1")
             for (_, part), share in zip(parts, losses, strict=True)
         ),
         cosines=cosines,
@@ -186,12 +185,6 @@ def _linearized(
 def _half(part: optimize.Fit, x: Any) -> Any:
     """Return half the mean square of the residuals."""
     return 0.5 * jnp.mean(part.residuals(x) ** 2)
-
-
-def _term_name(part: optimize.Fit) -> str:
-    """Return the name of a part: that of its class, "prediction_error"."""
-    name = type(part.objective).__name__
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def _effect(row: Row, values: Sequence[Any], slopes: Sequence[np.ndarray]) -> float:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,6 +55,12 @@ class Fit(eqx.Module):
         if callable(data):
             raise RobooptError("`data` must hold arrays, got a function.")
         return cls(objective, *partition(model, trainable), arrays(data))
+
+    @property
+    def name(self) -> str:
+        """The name of the objective's term: that of its class, "prediction_error"."""
+        name = type(self.objective).__name__
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
     def parts(self) -> list[tuple[Any, "Fit"]]:
         """Return the weight and the fit of each part of a sum, or the fit itself.

@@ -82,7 +82,8 @@ def least_squares(
             this fraction.
         seconds: stop after this time [s], compilation included.
         callback: called with a `Status` after each step; stops if it returns True.
-        log: `log(step, metrics)`, told the "loss" of every step.
+        log: `log(step, metrics)`, told of every step the "loss", half the mean square
+            of each part by its class, as "prediction_error", and the "damping" λ.
         progress: whether to show a progress bar.
         checkpoint: file for the state of the fit, as in `minimize`.
 
@@ -116,7 +117,7 @@ def least_squares(
             reason = "tolerance" if search.converged else "steps"
     resumed = len(losses)
     if resumed == 1:
-        told.tell(0, {"loss": np.array(losses)})
+        told.tell(0, search.metrics())
     with progress_line(steps, progress) as show, shielded():
         try:
             while reason == "steps" and len(losses) <= steps:
@@ -132,7 +133,7 @@ def least_squares(
                 show(step, f"step {step} of {steps}: loss {loss:.6g}")
                 with exposed():
                     stopped = callback is not None and callback(status) is True
-                    told.tell(step, {"loss": np.array([loss])})
+                    told.tell(step, search.metrics())
                 if part is not None and part.is_due():
                     part.write(*search.checkpoint(losses, earlier + spent))
                 if stopped:
@@ -223,7 +224,8 @@ class _Search:
     def _linearize(self) -> None:
         found = [part.jacobian(jnp.asarray(self.x)) for part in self.parts]
         sizes = [residuals.size for residuals, _ in found]
-        self.count = sum(sizes)
+        self.sizes, self.count = sizes, sum(sizes)
+        self.squares = [float(np.sum(np.square(r))) for r, _ in found]
         # Half the mean square of the whole is then the sum of the parts' own.
         self.shares = [
             jnp.asarray(float(weight) * self.count / size)
@@ -257,6 +259,15 @@ class _Search:
     @property
     def loss(self) -> float:
         return 0.5 * self.square / self.count
+
+    def metrics(self) -> dict[str, np.ndarray]:
+        """Return what a log is told of a step: the loss, its terms and the damping."""
+        names, shown = [part.name for part in self.parts], {"loss": self.loss}
+        for k, name in enumerate(names):
+            label = name if names.count(name) == 1 else f"{k + 1}.{name}"
+            shown[label] = 0.5 * self.squares[k] / self.sizes[k]
+        shown["damping"] = self.damping
+        return {name: np.array([value]) for name, value in shown.items()}
 
     @property
     def model(self) -> Any:
@@ -306,12 +317,13 @@ class _Search:
             check()
             # A step cut short by bounds may lead uphill; a shorter one does not.
             if predicted > 0:
-                square, crossed = self._at(x)
+                squares, crossed = self._at(x)
+                square = float(np.dot(np.array(self.shares, float), squares))
                 actual = self.square - square
                 # A reduction within rounding is the last, and still a good one.
                 last = max(predicted, abs(actual)) <= self.rounding * self.square
                 if np.isfinite(square) and (actual / predicted > MIN_RATIO or last):
-                    self.move, self.crossed = move, crossed
+                    self.move, self.crossed, self.squares = move, crossed, squares
                     self._accept(x, square, size, predicted)
                     self.augmented = bool(abs(actual - both[1]) < abs(actual - both[0]))
                     self.converged |= last
@@ -320,16 +332,16 @@ class _Search:
             self.growth *= 2.0
         return False
 
-    def _at(self, x: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return ‖r‖² at x, and Jᵀr with r at x and the last J."""
-        square, crossed = 0.0, np.zeros_like(self.x)
+    def _at(self, x: np.ndarray) -> tuple[list[float], np.ndarray]:
+        """Return ‖r‖² of each part at x, and Jᵀr with r at x and the last J."""
+        squares, crossed = [], np.zeros_like(self.x)
         for part, share, slopes in zip(
             self.parts, self.shares, self.slopes, strict=True
         ):
             found, product = _residuals(part, jnp.asarray(x), slopes)
-            square += float(share) * float(found)
+            squares.append(float(found))
             crossed = crossed + float(share) * np.asarray(product)
-        return square, crossed
+        return squares, crossed
 
     def _trial(self, moving: np.ndarray) -> np.ndarray:
         """Return x after a damped step of the coordinates that move."""

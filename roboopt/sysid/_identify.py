@@ -145,8 +145,8 @@ def identify(
         drive: the actuators between commands and efforts, whose numbers may be `free`.
         truth: the real robot, where it is known, for comparison.
         progress: whether to show a progress bar.
-        log: `log(step, metrics)`, told the loss of every step of all fits; such as
-            `ro.loggers.TensorBoard`.
+        log: `log(step, metrics)`, told of every step of all fits what `least_squares`
+            tells; such as `ro.loggers.TensorBoard`.
         checkpoint: file for the states of the fits, written every ten seconds and after
             each fit, so that the fitted model is there before it is judged. If the file
             exists, the fits continue from it, to the same bits as without the

@@ -155,6 +155,24 @@ def test_descents_that_are_over_count_when_a_run_is_resumed(tmp_path):
     assert told.steps == list(range(2 * done.steps + 2))
 
 
+def test_least_squares_tell_each_term_and_the_damping():
+    told = Told()
+    # Half a mean square each: at the start (9 + 1)/4 of [3, −1], and 4/4 of [2, 0].
+    far, near = ro.objectives.Keyed("far", Line()), ro.objectives.Keyed("near", Line())
+    batch = {"far": jnp.array([-3.0, 1.0]), "near": jnp.array([-2.0, 0.0])}
+    whole = far + 3.0 * near
+    found = ro.optimize.least_squares(whole, jnp.zeros(2), batch, log=told)
+    (_, first), *_, (_, last) = told.rows
+    assert set(first) == {"loss", "1.line", "2.line", "damping"}
+    assert first["1.line"] == pytest.approx(2.5)
+    assert first["2.line"] == pytest.approx(1.0)
+    for metrics in (first, last):
+        total = metrics["1.line"] + 3 * metrics["2.line"]
+        assert metrics["loss"] == pytest.approx(total)
+    assert last["loss"] == pytest.approx(found.loss)
+    assert last["damping"] < first["damping"]
+
+
 def test_several_descents_are_one():
     told = Told()
     one = OneLog(told)
