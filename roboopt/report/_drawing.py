@@ -152,7 +152,9 @@ class Drawing:
         """Draw a legend of the keys below, if there are several and it has none."""
         keys: dict[str, Any] = {}
         for artist in (*self.axes.patches, *self.axes.get_lines()):
-            if (key := _key(artist)) and (key not in keys or _label(artist)):
+            key = _key(artist)
+            bold = _label(artist) and artist.get_alpha() is None
+            if key and (key not in keys or bold):
                 keys[key] = artist
         if len(keys) < 2 or self.axes.get_legend() is not None:
             return None
@@ -210,7 +212,7 @@ class Drawing:
             key = _key(line)
             if key and line.get_transform() == axes.transData:  # no line right across
                 x, y = line.get_data()
-                name = self.columns.get(line, key)
+                name = self.columns.get(line) or _label(line) or key
                 add(axes.get_xlabel(), list(map(float, x)), name, axes.get_ylabel(), y)
         return header, list(itertools.zip_longest(*columns, fillvalue=""))
 
@@ -224,7 +226,9 @@ class Drawing:
         texts = [text for text in self.axes.texts if text.get_gid() != NOTE]
         for artist in (*self.axes.get_lines(), *self.axes.patches, *texts):
             said = {"data-key": _key(artist)}
-            said |= {"data-curve": label} if (label := _label(artist)) else {}
+            run = {"data-run": self.columns[artist]} if artist in self.columns else {}
+            label = _label(artist)
+            said |= {"data-curve": label, **run} if label or run else {}
             title = html.escape(titles.get(artist, ""))
             title = f"<title>{title}</title>" if title else ""
             marks[artist] = f"{_attributes(said)}>{title}"

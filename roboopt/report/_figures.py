@@ -190,12 +190,15 @@ def _draw_band(
     median = np.array([np.median(values[g]) for g in groups])
     low, high = np.array([np.quantile(values[g], BAND) for g in groups]).T
     ends = np.concatenate([middle, middle[::-1]]), np.concatenate([low, high[::-1]])
-    axes.fill(*ends, color=color, alpha=0.22, lw=0)
+    band = f"{BAND[0]:.0%} to {BAND[1]:.0%} of the values".replace("%", " %")
+    faint: dict[str, Any] = {"color": color, "alpha": 0.22, "gid": band}
+    axes.fill(*ends, lw=0, **faint)
     marker = "o-" if len(groups) == 1 else "-"
     axes.plot(middle, median, marker, color=color, markersize=5, label="median")
     for share, edge in zip(BAND, (low, high), strict=True):
-        own = {"color": color, "alpha": 0.22, "lw": 0.5}
-        axes.plot(middle, edge, label=f"{share:.0%} of the values below", **own)
+        axes.plot(
+            middle, edge, label=f"{share:.0%} of the values below", lw=0.5, **faint
+        )
     decades = median.max() > LOG_RATIO * median.min()
     if low.min() > 0 and (decades if logs is None else logs):
         axes.set_yscale("log")

@@ -1,9 +1,10 @@
 // 3D replays: drag or arrow keys turn the view, the wheel zooms once it was clicked.
 // The uniform k is the scale and whether there is light, and d the data in the page.
 for (let root of document.querySelectorAll(".replay")) {
-  let [script, view, play, bar, clock, start] =
-    ["script", "canvas", "button", ".time", "output", "select"].map(what => root.querySelector(what));
-  let {min, max, round, exp} = Math, d = JSON.parse(script.textContent), {ghosts, frames, duration} = d,
+  // In the order of the page.
+  let [view, play, bar, clock, start, script] =
+    root.querySelectorAll("canvas, button, .time, output, select, script");
+  let {min, max, round} = Math, d = JSON.parse(script.textContent), {ghosts, frames, duration} = d,
     boxes = root.querySelectorAll("[type=checkbox]"), gl = view.getContext("webgl2");
   if (!gl) {
     root.textContent = "The replay needs WebGL 2.";
@@ -109,7 +110,7 @@ for (let root of document.querySelectorAll(".replay")) {
   view.onwheel = e => {
     if (document.activeElement != view && !e.ctrlKey) return;
     e.preventDefault();
-    far *= exp(e.deltaY / 500);
+    far *= 1.002 ** e.deltaY;
     draw();
   };
   view.onkeydown = e => {

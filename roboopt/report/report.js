@@ -40,8 +40,8 @@ let axis = (span, from, to) => {
 };
 
 let panels = all(doc, "svg[data-box]").map(svg => {
-  let {box, axis: label, unit, integer} = svg.dataset, [l, t, r, b, wide] = box.split(" ").map(Number),
-    x = axis(svg.dataset.x, l, r), y = axis(svg.dataset.y, b, t), div = svg.parentNode,
+  let {dataset: data} = svg, {box, axis: label, unit, integer} = data, [l, t, r, b, wide] = box.split(" ").map(Number),
+    x = axis(data.x, l, r), y = axis(data.y, b, t), div = svg.parentNode,
     figure = svg.closest("figure"), filmed = +figure.dataset.film,
     marks = all(svg, "[data-key] :is(path[clip-path],use[x])").map(node => {
     let get = name => node.getAttribute(name), d = get("d") ?? `M ${get("x")} ${get("y")}`,
@@ -67,13 +67,14 @@ let panels = all(doc, "svg[data-box]").map(svg => {
     return s;
   };
   let panel = {
-    figure, x, of: label + svg.dataset.x,
+    figure, x, of: label + data.x,
     read(v) {
       if (integer) v = Math.round(v);
       stand(hair, v);
       out.hidden = isNaN(v);
       out.textContent = label.replace(/\s\[(.*)\]|$/, ` ${write(v)} $1 `);
-      let said = {};
+      // Faint curves have no name: they are in the CSV alone.
+      let said = {"": 1};
       for (let c of curves) {
         let at = height(c, x.p(v)), {name} = c, bold = doc.createElement("b");
         if (at == null || said[name]) continue;
@@ -136,13 +137,14 @@ let panels = all(doc, "svg[data-box]").map(svg => {
     spread(place - h, place + h);
   };
   svg.ondblclick = reset.onclick = () => spread(l, r);
-  csv.onclick = () => {
-    let rows = [["curve", label, unit], ...curves.flatMap(c => c.points.map(p => [`"${c.name}"`, x.say(x.v(p[0])), y.say(y.v(p[1]))]))];
-    Object.assign(doc.createElement("a"), {
-      href: "data:text/csv," + encodeURIComponent(rows.join("\n")),
-      download: svg.ariaLabel + ".csv",
-    }).click();
-  };
+  csv.onclick = () => Object.assign(doc.createElement("a"), {
+    href: "data:text/csv," + encodeURIComponent([
+      ["curve", label, unit],
+      ...curves.flatMap(({key, name, points}) =>
+        points.map(p => [`"${key.dataset.run || name}"`, x.say(x.v(p[0])), y.say(y.v(p[1]))])),
+    ].join("\n")),
+    download: svg.ariaLabel + ", as drawn.csv",
+  }).click();
   return panel;
 });
 

@@ -49,7 +49,8 @@ LOSSES = 10.0 ** -np.arange(9)
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     panels = [Panel("angle", "rad", RUNS, goals=[0.0]), Panel("speed", "rad/s", RUNS)]
-    motions = Figure(traces(panels, TIME_STEP), CAPTION, LEGEND, filmed=True)
+    names = ["test start 3", "test start 0"]
+    motions = Figure(traces(panels, TIME_STEP, names), CAPTION, LEGEND, filmed=True)
     counted = Figure(traces([Panel("count", "1", RUNS)], None), filmed=100.0)
     film = encode(np.zeros((20, 16, 16, 3), np.uint8), 10.0)
     descent = Figure(curves({"loss": LOSSES}, {}))
@@ -213,6 +214,14 @@ def test_values_of_several_lines_cover_no_caption_and_no_other_panel(view):
     assert own["y"] + own["height"] <= around["y"] + around["height"] + 1
 
 
+def test_values_in_one_line_leave_the_name_of_the_axis_legible(view):
+    found = panel(view, "angle over time")
+    view.mouse.move(*place(found, 0.5))
+    values = found.locator("xpath=../output").bounding_box()
+    assert values["height"] < 25  # one line
+    assert values["y"] >= found.bounding_box()["y"] + found.bounding_box()["height"]
+
+
 def test_the_video_and_the_panels_follow_each_other(view):
     found = panel(view, "speed over time")
     view.mouse.click(*place(found, 0.5))
@@ -258,11 +267,19 @@ def test_a_panel_saves_its_curves(view):
     view.mouse.move(*place(found, 0.5))
     with view.expect_download() as download:
         found.locator("xpath=..").get_by_role("button", name="CSV of ").click()
+    assert download.value.suggested_filename == "angle over time, as drawn.csv"
     rows = download.value.path().read_text().splitlines()
     assert rows[0] == "curve,time [s],[rad]"
-    first = [row for row in rows if row.startswith('"after"')][0].split(",")
-    assert first[1:] == ["0", "1"]  # not -2.5e-05 and 1.00012, as drawn
-    assert all(len(n) <= 7 for row in rows[1:] for n in row.split(",")[1:])
+    rows = [row.split('",') for row in rows[1:]]
+    assert [*dict.fromkeys(name for name, _ in rows)] == [
+        '"before, test start 0',
+        '"after, test start 0',
+        '"before, test start 3',
+        '"after, test start 3',
+    ]
+    first = dict(reversed(rows))['"after, test start 3']
+    assert first == "0,1"  # not -2.5e-05 and 1.00012, as drawn
+    assert all(len(n) <= 7 for _, numbers in rows for n in numbers.split(","))
 
 
 @pytest.mark.parametrize("columns", [8, 30])

@@ -17,6 +17,7 @@ from roboopt.report import (
     bars,
     curves,
     panel,
+    spread,
     traces,
     write_csv,
 )
@@ -76,6 +77,21 @@ def test_every_panel_is_a_file_of_each_format(tmp_path):
                 heights.append(picture.height)
     motions, energy, descent = heights
     assert min(motions, energy) > descent + 20
+
+
+def test_the_legend_of_a_spread_has_one_legible_key_for_its_band(tmp_path):
+    values = np.random.default_rng(0).normal(size=200)
+    drawn = spread("Return", np.arange(200.0), values, axis="step")
+    legend = drawn._legend()
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["10 % to 90 % of the values", "median"]
+    band, median = legend.legend_handles
+    assert band.get_window_extent().height > 3 and band.get_facecolor()[3] > 0.2
+    assert median.get_alpha() is None and median.get_linewidth() > 1
+    drawn.save(tmp_path / "drawn.csv")
+    header, *_ = rows(tmp_path / "drawn.csv")
+    sides = [f"{side}% of the values below" for side in (10, 90)]
+    assert header == ["step", "median", *sides]
 
 
 def test_long_names_keep_the_quantity(tmp_path):
