@@ -217,7 +217,10 @@ def parse(command: Any, prog: str, words: Sequence[str], default: Any = None) ->
     parsed, unknown = parser.parse_known_intermixed_args(words)
     if unknown:
         known = [option for a in parser._actions for option in a.option_strings]
-        require_choice("the flag", unknown[0].partition("=")[0], known, shown=False)
+        other = unknown[0].partition("=")[0]
+        if instead := getattr(command, "lacking", {}).get(other):
+            raise RobooptError(f"{prog} has no {other}: {instead}")
+        require_choice("the flag", other, known, shown=False)
     given: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in vars(parsed).items()
     }

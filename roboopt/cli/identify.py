@@ -110,6 +110,10 @@ class Identify:
     simulation: Simulation = Simulation()
     output: Output = Output()
     endings: ClassVar = ()
+    lacking: ClassVar = {
+        "--watch": "a fit has no policy that moves the robot; `roboopt view runs/NAME` "
+        "shows what was fitted, and --log the fit as it goes"
+    }
 
     def run(self) -> int:
         """Identify, save, print and report; return the exit code."""

@@ -138,6 +138,12 @@ def test_a_mistyped_flag_is_answered_with_the_nearest(refused):
     assert "mean --steps?" in refused("tune cart-pole --stps 3")
 
 
+def test_a_fit_cannot_be_watched_and_the_message_says_what_shows_it(refused):
+    message = refused("identify recordings --urdf arm.urdf --watch")
+    assert "identify has no --watch" in message
+    assert "roboopt view" in message and "--log" in message
+
+
 def test_the_version_is_that_of_the_package(capsys):
     import roboopt
 
