@@ -1,11 +1,14 @@
 """A progress bar on stderr on a terminal, and a line now and then in a file."""
 
 import contextlib
+import shutil
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+MAX_WIDTH = 80  # columns
 LINE_PERIOD_S = 10.0  # between lines of progress where there is no terminal
 
 
@@ -13,6 +16,15 @@ def say(text: str, shown: bool = True) -> None:
     """Print what begins now on stderr, if it is to be shown."""
     if shown:
         print(text, file=sys.stderr, flush=True)
+
+
+def say_notes(notes: Mapping[str, str], shown: bool = True) -> None:
+    """Print names and texts on stderr, in lines of at most 80 columns."""
+    width = min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH)
+    whole: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    for name, text in notes.items():
+        lines = textwrap.wrap(f"{name}: {text}", width, subsequent_indent="  ", **whole)
+        say("\n".join(lines), shown)
 
 
 def rich_console() -> Any:

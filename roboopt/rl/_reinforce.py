@@ -8,7 +8,6 @@ from whether it has a differentiable twin. Each algorithm can also be used by it
 import contextlib
 import dataclasses
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Unpack
@@ -18,7 +17,7 @@ from roboopt._errors import RobooptError, require, require_at_least
 from roboopt._interrupt import shielded
 from roboopt._keywords import RobotOptions, known_keywords, with_options
 from roboopt._programs import make_room
-from roboopt._progress import progress_line
+from roboopt._progress import progress_line, say_notes
 from roboopt.optimize import Log, minimize
 from roboopt.policies import NetworkSettings, StatefulPolicy
 from roboopt.rl._analytic import AnalyticGradient
@@ -185,9 +184,7 @@ def reinforce(
             returns_file=returns_file,
             watch=watch,
         )
-        if progress:
-            lines = (f"{name}: {text}" for name, text in run.choice.items())
-            print(*lines, sep="\n", file=sys.stderr)
+        say_notes(run.choice, progress)
         with shielded():
             try:
                 with (

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError, require
-from roboopt._progress import say
+from roboopt._progress import say, say_notes
 from roboopt.data import Trajectory
 from roboopt.dynamics import Multibody, ParametricTwin, Twin
 from roboopt.objectives import ExcitationCost
@@ -82,8 +82,7 @@ def excite(
     interface = getattr(env, "interface", "torque")
     rule = 'have the interface "torque": an excitation is designed in efforts'
     require(interface == "torque", "env", rule, interface)
-    for name, text in robot_notes(env).items():
-        say(f"{name}: {text}", progress)
+    say_notes(robot_notes(env), progress)
     known = KnownRobot.of(env, free)
     robot, actuated = known.robot, tuple(env.actuated)
     joints = len(env.joint_names)

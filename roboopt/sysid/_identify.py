@@ -25,7 +25,7 @@ from roboopt._errors import (
 from roboopt._interrupt import ending, exposed, shielded
 from roboopt._keywords import ReadingOptions, known_keywords, with_options
 from roboopt._programs import make_room
-from roboopt._progress import counted, say
+from roboopt._progress import counted, say, say_notes
 from roboopt.data import Columns, Trajectory
 from roboopt.dynamics import Drive, Multibody, ParametricTwin, Twin
 from roboopt.optimize import Checkpoint, Log, OneLog
@@ -186,8 +186,7 @@ def identify(
         joints = range(len(known.joint_names)) if driven is None else driven
         notes = robot_notes(dataclasses.replace(known, actuated=tuple(joints)))
         every = f"drive every joint: {', '.join(known.joint_names)}"
-        for name, text in ({"motors": every} | notes).items():
-            say(f"{name}: {text}", progress)
+        say_notes({"motors": every} | notes, progress)
     arguments = known.robot.joint_names, driven, columns
     drive = as_drive(drive)
     if interface == "torque" and drive is None:

@@ -19,7 +19,7 @@ from roboopt._errors import RobooptError, is_number, require, require_at_least
 from roboopt._interrupt import ending, shielded
 from roboopt._keywords import RobotOptions, known_keywords, with_options
 from roboopt._programs import called, make_room
-from roboopt._progress import say
+from roboopt._progress import say, say_notes
 from roboopt.data import Trajectory
 from roboopt.optimize import Log, Result
 from roboopt.policies import within_limits
@@ -169,8 +169,7 @@ def tune(
             f"`{name}` must be {none} unless `env` can be made again, as a Gymnasium "
             f"id can, got {apart} and {env}."
         )
-    for name, text in robot_notes(problem.env).items():
-        say(f"{name}: {text}", progress)
+    say_notes(robot_notes(problem.env), progress)
     try:
         with shielded():
             with _watched(watch, problem, callback, log) as (callback, log):

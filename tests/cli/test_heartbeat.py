@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from roboopt._progress import progress_line
+from roboopt._progress import progress_line, say_notes
 from roboopt.cli._heartbeat import heartbeat
 from roboopt.report import progress_bar
 
@@ -79,6 +79,20 @@ def test_progress_without_a_terminal_is_lines(capsys, monkeypatch, forced):
     lines = printed.splitlines()
     assert lines[:3] == ["compiling", "step 1", "step 2"]
     assert lines[3:] == ["testing: 2", "testing: 1 of 2", "testing: 2 of 2"]
+
+
+def test_notes_are_wrapped_within_eighty_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    address = "a/path/that/is/" + "long/" * 20
+    notes = {"policy": "a policy", "tool": "a tool " * 20, "file": address}
+    say_notes(notes)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "policy: a policy" and "a tool" in lines[1]
+    assert all(len(line) <= 80 for line in lines if address not in line)
+    starts = [line for line in lines if not line.startswith("  ")]
+    assert [line.partition(":")[0] for line in starts] == [*notes]
+    say_notes(notes, shown=False)
+    assert capsys.readouterr().err == ""
 
 
 def test_progress_that_is_not_wanted_is_none(capsys):
