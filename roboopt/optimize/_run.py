@@ -396,5 +396,6 @@ class Run:
 
 
 def _advance(problem: Problem, state: State, count: int, begun: int) -> Any:
-    numbers = jnp.asarray(count), jnp.asarray(begun)
+    # Of a type: `advance` would trace a step twice where the sum has another.
+    numbers = jnp.asarray(count, int), jnp.asarray(begun, int)
     return jax.block_until_ready(advance(problem, state, *numbers))

@@ -53,6 +53,18 @@ def test_a_function_is_let_go_with_its_programs(call):
     assert alive == list(range(4, KEPT + 4))
 
 
+@pytest.mark.parametrize("optimizer", [None, optax.adam(0.1)])
+def test_an_objective_is_traced_once(optimizer):
+    traced = []
+
+    def objective(model, batch):
+        traced.append(model)
+        return ((batch - model[None]) ** 2).mean()
+
+    ro.minimize(objective, jnp.ones(3), DATA, steps=3, optimizer=optimizer)
+    assert len(traced) == 1
+
+
 @pytest.mark.skipif(not _programs.MAPS.exists(), reason="they are read in /proc")
 def test_programs_are_dropped_before_the_kernel_grants_no_more_maps(monkeypatch):
     doubled: Any = jax.jit(lambda x: 2 * x)
