@@ -79,6 +79,8 @@ def explain(
     """
     require_objective(objective)
     params, fixed, static = parameters_of(model, trainable)
+    # One type, as of those nearby: a `jnp.asarray(1.0)` would compile all of it twice.
+    params = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), params)
     loss_fn = LossFn(objective, Joined(fixed, static))
     rows = rows_of(leaf_names(params, objective), jax.tree.leaves(params))
     known = _known_units(units, rows)

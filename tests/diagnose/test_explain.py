@@ -118,6 +118,22 @@ def sum_of_squares(w, _):
     return jnp.sum((w - 1) ** 2)
 
 
+def test_a_weak_type_costs_no_second_program():
+    traced = []
+
+    def loss(model, batch):
+        traced.append(model)
+        return (model - batch) ** 2
+
+    counts = []
+    for model in (jnp.asarray(0.5), jnp.asarray(0.5, float)):  # The first is weak.
+        traced.clear()
+        explain(loss, model, 1.0)
+        counts.append(len(traced))
+        jax.clear_caches()
+    assert counts[0] == counts[1] > 0
+
+
 def test_numpy_and_python_numbers_are_models():
     found = explain(sum_of_squares, np.array([1.5, 2.0]), None)
     np.testing.assert_allclose(found.gradient, [1, 2], rtol=1e-12)
