@@ -82,18 +82,26 @@ def _positions(seen: np.ndarray, change: np.ndarray) -> tuple[np.ndarray, np.nda
 
     The rest, (step, position), is what the velocity leaves of each step.
     """
-    from scipy.stats import rankdata
-
     axes = np.flatnonzero(np.median(np.abs(change), axis=0) > 0)
     rates, steps = (seen[1:, axes] + seen[:-1, axes]) / 2, change[:, axes]
     # Correlations of ranks, which jumps move little.
-    ranks = [rankdata(x, axis=0) - (len(x) + 1) / 2 for x in (steps, rates)]
+    ranks = [_ranks(steps), _ranks(rates)]
     norms = [np.linalg.norm(x, axis=0) for x in ranks]
     alike = ranks[0].T @ ranks[1] / np.maximum(np.outer(*norms), 1.0)
     pairs = [(j, int(row.argmax())) for j, row in enumerate(alike)]
     pairs = [(j, i) for j, i in pairs if alike[j, i] > MIN_CORRELATION and i != j]
     left = [_residual(steps[:, j], rates[:, i]) for j, i in pairs]
     return axes[[j for j, _ in pairs]], np.reshape(left, (-1, len(steps))).T
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return the ranks in each column less their mean; equal values share one."""
+    found = []
+    for column in values.T:
+        ordered = np.sort(column)
+        low, high = (np.searchsorted(ordered, column, s) for s in ("left", "right"))
+        found.append((low + high - len(column)) / 2)
+    return np.reshape(found, values.T.shape).T
 
 
 def _residual(steps: np.ndarray, rates: np.ndarray) -> np.ndarray:

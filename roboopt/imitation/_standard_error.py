@@ -55,7 +55,7 @@ def ratio_interval(
     sums do not hide that one is larger. Without two episodes and two positive sums it
     is infinite: parts of one episode do not tell how episodes differ.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     sums = [np.array([x.sum() for x in part]) for part in (values, others)]
     totals, count = [x.sum() for x in sums], len(values)
@@ -63,6 +63,6 @@ def ratio_interval(
         return 0.0, np.inf
     gaps = sums[0] / totals[0] - sums[1] / totals[1]
     error = np.sqrt(count / (count - 1) * (gaps**2).sum())
-    factor = np.exp(t.ppf((1 + CONFIDENCE) / 2, count - 1) * error)
+    factor = np.exp(stdtrit(count - 1, (1 + CONFIDENCE) / 2) * error)
     ratio = totals[0] / totals[1]
     return float(ratio / factor), float(ratio * factor)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from roboopt.report._figures import COLORS, GRAY
 from roboopt.report._page import Section, marked
+from roboopt.urdf import rotation_from_quaternion
 from roboopt.view import RobotMotions
 
 MAX_FRAME_RATE = 30.0  # pictures a second
@@ -55,9 +55,9 @@ class Replay:
         for own, runs in zip(poses, sampled.values(), strict=True):
             flat = scene.poses(np.concatenate(list(runs[:starts])))
             shown.append(scene.corners(flat))
-            turns = Rotation.from_quat(flat[..., 3:].reshape(-1, 4)).as_matrix()
+            turns = rotation_from_quaternion(flat[..., 3:]).swapaxes(-1, -2)
             shape = starts, frames, joints - 1
-            own[..., 1:, :3, :] = turns.reshape(*shape, 3, 3).swapaxes(-1, -2)
+            own[..., 1:, :3, :] = turns.reshape(*shape, 3, 3)
             own[..., 1:, 3, :] = flat[..., :3].reshape(*shape, 3)
         corners = np.concatenate(shown)
         low, high = corners.min(0), corners.max(0)

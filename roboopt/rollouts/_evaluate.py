@@ -79,13 +79,17 @@ class Evaluation(Readable, eqx.Module):
     @property
     def success_rate(self) -> Estimate | None:
         """Return the share of successful episodes, with Wilson's interval."""
-        from scipy.stats import binomtest
+        from scipy.special import ndtri
 
         if self.successes is None:
             return None
-        test = binomtest(int(self.successes.sum()), len(self.successes))
-        interval = test.proportion_ci(CONFIDENCE, "wilson")
-        return Estimate(*map(float, (test.statistic, interval.low, interval.high)))
+        rate, count = float(self.successes.mean()), len(self.successes)
+        square = float(ndtri((1 + CONFIDENCE) / 2)) ** 2 / count
+        center = (rate + square / 2) / (1 + square)
+        variance = rate * (1 - rate) + square / 4
+        radius = math.sqrt(square * variance) / (1 + square)
+        low, high = max(center - radius, 0.0), min(center + radius, 1.0)
+        return Estimate(rate, low if rate > 0 else 0.0, high if rate < 1 else 1.0)
 
     @property
     def mean_return(self) -> Estimate:
@@ -121,7 +125,7 @@ class Evaluation(Readable, eqx.Module):
 
 
 def _mean(values: Float[np.ndarray, " episode"]) -> Estimate:
-    from scipy.stats import t
+    from scipy.special import stdtrit  # SciPy's `stats` is slow to import.
 
     count, mean = len(values), float(values.mean())
     if count == 1:
@@ -129,8 +133,8 @@ def _mean(values: Float[np.ndarray, " episode"]) -> Estimate:
     error = float(values.std(ddof=1)) / math.sqrt(count)
     if error == 0:
         return Estimate(mean, mean, mean)
-    low, high = t.interval(CONFIDENCE, count - 1, mean, error)
-    return Estimate(mean, float(low), float(high))
+    radius = error * float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
+    return Estimate(mean, mean - radius, mean + radius)
 
 
 def evaluate(

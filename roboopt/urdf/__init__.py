@@ -20,6 +20,7 @@ from roboopt.urdf._model import Pose as Pose
 from roboopt.urdf._model import UrdfModel as UrdfModel
 from roboopt.urdf._principal_axes import principal_axes as principal_axes
 from roboopt.urdf._reader import read_urdf as read_urdf
+from roboopt.urdf._rotations import quaternion_from_rotation as quaternion_from_rotation
 from roboopt.urdf._rotations import rotation_from_quaternion as rotation_from_quaternion
 from roboopt.urdf._rotations import rotation_from_rpy as rotation_from_rpy
 from roboopt.urdf._rotations import rpy_from_rotation as rpy_from_rotation

@@ -15,14 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
 from roboopt._programs import called
 from roboopt.dynamics import Multibody, load_env, load_urdf
 from roboopt.urdf import (
     Shape,
     find_meshes,
+    quaternion_from_rotation,
     read_urdf,
+    rotation_from_quaternion,
     shown_shapes,
     unusable_shapes,
 )
@@ -142,9 +143,7 @@ class Scene:
             Position [m], then the unit quaternion (x, y, z, w).
         """
         rotations, origins = called(jax.vmap(self.robot.frames), jnp.asarray(q))
-        shape = np.shape(origins)[:-1]
-        flat = np.asarray(rotations, float).reshape(-1, 3, 3)
-        turns = Rotation.from_matrix(flat).as_quat().reshape(*shape, 4)
+        turns = quaternion_from_rotation(np.asarray(rotations, float))
         return np.concatenate([np.asarray(origins), turns], axis=-1)
 
     def corners(
@@ -160,7 +159,7 @@ class Scene:
             ends = np.array([part.vertices.min(0), part.vertices.max(0)])
             box = np.stack(np.meshgrid(*ends.T), -1).reshape(-1, 3)
             if joint >= 0:
-                turns = Rotation.from_quat(poses[:, joint, 3:]).as_matrix()
+                turns = rotation_from_quaternion(poses[:, joint, 3:])
                 box = box @ turns.swapaxes(-1, -2) + poses[:, joint, None, :3]
             found.append(box.reshape(-1, 3))
         return np.concatenate(found)
