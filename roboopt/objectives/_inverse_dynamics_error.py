@@ -98,7 +98,7 @@ class InverseDynamicsError(ResidualObjective):
         return self.loss.residual(error)
 
     @compiled
-    def _efforts(self, model: Any, batch: Trajectory) -> tuple[Any, Array]:
+    def _efforts(self, model: Any, batch: Trajectory) -> tuple[Any, Any]:
         """Return the model's and the recorded efforts."""
         *motion, duration, recorded = self.motions(model, batch)
         inverse = model.inverse_dynamics
@@ -115,10 +115,9 @@ class InverseDynamicsError(ResidualObjective):
 
     def rubbing_velocity(
         self, model: Any, batch: Trajectory
-    ) -> Float[Array, "*batch time joint"]:
+    ) -> Float[AnyArray, "*batch time joint"]:
         """Return the velocities of dry friction in each step [rad/s or m/s]."""
-        observations = jnp.asarray(batch.observations)
-        velocity = observations[..., model.joints : 2 * model.joints]
+        velocity = batch.observations[..., model.joints : 2 * model.joints]
         if getattr(model, "implicit_damping", False) and not self.central:
             velocity = velocity if self.staggered else velocity[..., 1:, :]
         return self._at_samples(velocity)[..., : batch.steps, :]
@@ -168,8 +167,7 @@ class InverseDynamicsError(ResidualObjective):
         last = range(steps)[counted][-1]
         return slice(counted.start - ends, last + ends + 1, self.every)
 
-    @compiled
-    def motions(self, model: Any, batch: Trajectory) -> tuple[Array, ...]:
+    def motions(self, model: Any, batch: Trajectory) -> tuple[AnyArray, ...]:
         """Return what the inverse dynamics take of recordings, and the efforts there.
 
         Returns:
@@ -177,8 +175,9 @@ class InverseDynamicsError(ResidualObjective):
             an acceleration is the mean, (…, time), 0 where it is that of an instant;
             and the recorded efforts on all joints, (…, time, joint). With a filter the
             efforts are fewer: the motion holds what leads to them, and what follows.
+            NumPy's arrays, where those of the batch are: each length would be compiled.
         """
-        observations = jnp.asarray(batch.observations)
+        observations = batch.observations
         joints = getattr(model, "joints", None)
         joints = len(model.joint_names) if joints is None else joints
         if observations.shape[-1] < 2 * joints:
@@ -188,9 +187,10 @@ class InverseDynamicsError(ResidualObjective):
             )
         q, velocity = observations[..., :joints], observations[..., joints : 2 * joints]
         if batch.times is None:
-            gap = jnp.full((*velocity.shape[:-2], batch.steps, 1), batch.time_step)
+            shape = *velocity.shape[:-2], batch.steps, 1
+            gap = batch.time_step * np.ones(shape, velocity.dtype)
         else:
-            gap = jnp.diff(jnp.asarray(batch.times))[..., None]
+            gap = (batch.times[..., 1:] - batch.times[..., :-1])[..., None]
         acceleration = self._acceleration(velocity, gap)
         velocity = self._at_samples(velocity)
         recorded = _recorded(model, batch, joints)[..., self._counted(batch.steps), :]
@@ -202,20 +202,21 @@ class InverseDynamicsError(ResidualObjective):
         duration = gap[..., 0] * (not self.central and not self.staggered)
         return q, velocity, acceleration, duration, recorded
 
-    def _at_samples(self, velocity: Array) -> Array:
+    def _at_samples(self, velocity: Any) -> Any:
         if not self.staggered:
             return velocity
         return 0.5 * (velocity[..., :-1, :] + velocity[..., 1:, :])
 
-    def _acceleration(self, velocity: Array, gap: Array) -> Array:
-        slope = jnp.diff(velocity, axis=-2) / gap
+    def _acceleration(self, velocity: Any, gap: Any) -> Any:
+        slope = (velocity[..., 1:, :] - velocity[..., :-1, :]) / gap
         if not self.central:
             return slope
         # At a sample the parabola through its neighbors; at the first the slope.
         earlier, later = slope[..., :-1, :], slope[..., 1:, :]
         before, after = gap[..., :-1, :], gap[..., 1:, :]
         inner = (before * later + after * earlier) / (before + after)
-        return jnp.concatenate([slope[..., :1, :], inner], -2)
+        joined = np if isinstance(inner, np.ndarray) else jnp
+        return joined.concatenate([slope[..., :1, :], inner], -2)
 
 
 def _convolved(values: AnyArray, weights: AnyArray, every: int) -> Any:

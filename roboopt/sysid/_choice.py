@@ -16,6 +16,7 @@ from roboopt.sysid._refinement import FORECAST_S, with_time_step
 
 BETTER_RATIO = 0.9  # of another fit's forecast error
 WORSE_RATIO = 1.02  # the same, beyond chance
+MAX_FORECASTS = 200  # which tell fits apart as well as more do
 OFFSET = "effort_offset["
 
 
@@ -31,9 +32,8 @@ def forecast_error(
         model = with_time_step(model, model.time_step / finer)
     after = min(FORECAST_S, 0.5 * step * min(run.steps for run in runs))
     lead, extrapolate = lead_steps(model, step), finer is not None
-    made = forecasts(
-        {"model": model}, runs, (after,), lead=lead, extrapolate=extrapolate
-    )
+    settings = {"lead": lead, "extrapolate": extrapolate, "most": MAX_FORECASTS}
+    made = forecasts({"model": model}, runs, (after,), **settings)
     errors = made.rmse["model"][-1, : model.joints]
     score = float(np.mean(np.log(np.maximum(errors, 1e-300))))
     return score if np.isfinite(score) else np.inf

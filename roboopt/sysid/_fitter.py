@@ -316,7 +316,6 @@ class Fitter:
         The scale of a joint that nothing drives is the effort that the robot as given
         would have needed; infinite with `driven_only`.
         """
-        # With a scale, as the fit has one: both then share a compiled program.
         ones = np.ones(self.start.joints)
         error = InverseDynamicsError(
             central=central,
@@ -325,9 +324,9 @@ class Fitter:
             scale=ones,
             filter=self.response,
         )
-        size = rms(error.errors(self.start, data))
-        if driven_only:
-            size[:] = np.inf
+        size = np.full(self.start.joints, np.inf)
+        if not driven_only and len(self.start.actuated) < self.start.joints:
+            size = rms(error.errors(self.start, data))
         size[np.array(self.start.actuated)] = rms(data.actions)
         return dataclasses.replace(error, scale=np.where(size > 0, size, 1.0))
 

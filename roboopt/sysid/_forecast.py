@@ -72,6 +72,7 @@ def forecasts(
     wraps: tuple[bool, ...] | None = None,
     lead: int = 0,
     extrapolate: bool = False,
+    most: int | None = None,
 ) -> Forecasts:
     """Compute the errors of open-loop forecasts of `models` and of constant velocity.
 
@@ -82,15 +83,17 @@ def forecasts(
         wraps: which coordinates are angles modulo 2π; none of them if None.
         lead: steps before each forecast, which feed an actuator's lag or delay.
         extrapolate: to time steps of no length, as in `PredictionError`.
+        most: at most about so many forecasts, evenly apart; None for no limit.
 
     Raises:
         ValueError: if `recordings` are shorter than the longest of `times`.
     """
     step = recordings[0].time_step
     counts = sorted({1, *(max(1, round(t / step)) for t in times)})
-    cut = sliding_windows(
-        recordings, counts[-1], lead=lead, stride=max(1, counts[-1] // OVERLAP)
-    )
+    stride = max(1, counts[-1] // OVERLAP)
+    if most is not None:
+        stride = max(stride, sum(run.steps for run in recordings) // most)
+    cut = sliding_windows(recordings, counts[-1], lead=lead, stride=stride)
     settings = {"wraps": wraps, "lead": lead, "extrapolate": extrapolate}
     error = PredictionError(horizon=counts[-1], **settings)
     joints = cut.observations.shape[-1] // 2

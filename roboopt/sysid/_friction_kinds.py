@@ -13,6 +13,7 @@ from roboopt.sysid._friction_velocity import (
     least_squares_error,
     shape_groups,
     speeds,
+    unexplained,
 )
 from roboopt.sysid._nearest_possible import free_numbers
 
@@ -59,46 +60,47 @@ def missing_friction(
         rest[own[joint]] = False
         unmoved = rest.copy()
         unmoved[offset] = False
-        coulomb, stribeck = np.split(factor[:, count:-1], [2 * pairs[0]], 1)
+        columns, left = unexplained(matrix[:, rest], factor[:, count:-1], right)
+        coulomb, stribeck = np.split(columns, [2 * pairs[0]], 1)
         coulomb = coulomb.reshape(-1, pairs[0], 2)
         stribeck = stribeck.reshape(-1, *pairs)
-        plain = _least_error(coulomb, matrix[:, rest], right)
+        plain = _least_error(coulomb, left)
         if plain < MIN_EXPLAINED * np.linalg.norm(right):
             continue
         if not (others and free[others[-1]]) and any(
-            _least_error(coulomb, matrix[:, rest], right, fall) < (1 - MIN_FALL) * plain
+            _least_error(coulomb, left, fall) < (1 - MIN_FALL) * plain
             for fall in stribeck.transpose(2, 0, 1)
         ):
             falling.append(name)
         if free[offset] and not (others and free[others[0]]):
-            moved = _least_error(coulomb[..., :1], matrix[:, rest], right)
-            neither = _least_error(coulomb[..., :1], matrix[:, unmoved], right)
-            either = _least_error(coulomb, matrix[:, unmoved], right)
+            moved = _least_error(coulomb[..., :1], left)
+            coulomb = factor[:, count : count + 2 * pairs[0]]
+            columns, left = unexplained(matrix[:, unmoved], coulomb, right)
+            coulomb = columns.reshape(-1, pairs[0], 2)
+            neither = _least_error(coulomb[..., :1], left)
+            either = _least_error(coulomb, left)
             if max(either, 1e-300) < (1 + MIN_SHARE) * moved < neither:
                 asymmetric.append(name)
     return MissingFriction(tuple(falling), tuple(asymmetric))
 
 
 def _least_error(
-    coulomb: np.ndarray,
-    others: np.ndarray,
-    right: np.ndarray,
-    falling: np.ndarray | None = None,
+    coulomb: np.ndarray, left: np.ndarray, falling: np.ndarray | None = None
 ) -> float:
     """Return the error of least squares with the best velocity scale v_s.
 
     Args:
-        coulomb: columns of Coulomb's friction, (row, scale, shape).
-        others: columns of all else, (row, number).
-        right: the efforts.
+        coulomb: columns of Coulomb's friction, (row, scale, shape), less their fit by
+            all else.
+        left: the efforts, likewise.
         falling: a column of friction that falls with speed, (row, scale), which counts
             where it is positive.
     """
     found = [np.inf]
     for number in range(coulomb.shape[1]):
-        columns = [coulomb[:, number], others]
+        columns = [coulomb[:, number]]
         if falling is not None:
             columns.insert(0, falling[:, number, None])
-        left, size = least_squares_error(np.hstack(columns), right)
-        found.append(left if falling is None or size > 0 else np.inf)
+        error, size = least_squares_error(np.hstack(columns), left)
+        found.append(error if falling is None or size > 0 else np.inf)
     return min(found)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from roboopt._core import AnyArray
 from roboopt.data import Trajectory
@@ -240,22 +241,43 @@ def _fits(
     right = factor[:, -1] - factor[:, :count] @ np.where(free, 0.0, numbers)
     others = free.copy()
     others[dry] = False
-    left = factor[:, :count][:, others]
     further = np.arange(count, factor.shape[1] - 1).reshape(-1, dry.size)
-    found = [
-        least_squares_error(np.hstack([factor[:, columns[free[dry]]], left]), right)
-        for columns in (dry, *further)
-    ]
+    rubbing = np.stack([dry, *further])[:, free[dry]]
+    rest = factor[:, :count][:, others]
+    columns, right = unexplained(rest, factor[:, rubbing.ravel()], right)
+    groups = columns.reshape(len(right), *rubbing.shape).swapaxes(0, 1)
+    found = [least_squares_error(group, right) for group in groups]
     errors, slopes = np.array(found).T
     return errors, slopes
 
 
-def least_squares_error(matrix: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """Return the error of least squares with columns of unit length, and a number.
+def unexplained(
+    matrix: Float[np.ndarray, "row number"],
+    columns: Float[np.ndarray, "row column"],
+    right: Float[np.ndarray, " row"],
+) -> tuple[Float[np.ndarray, "row column"], Float[np.ndarray, " row"]]:
+    """Return columns of unit length, and efforts, less their fit by a matrix.
 
-    The number is that of the first column.
+    Least squares in some of the columns then do as well as with the matrix beside them,
+    and in a fraction of the time.
     """
+    matrix, columns = _unit(matrix), _unit(columns)
+    axes, lengths, _ = np.linalg.svd(matrix, full_matrices=False)
+    axes = axes[:, lengths > MIN_SINGULAR * lengths.max(initial=1e-300)]
+    left = columns - axes @ (axes.T @ columns)
+    # What is left of others is rounding.
+    left[:, np.linalg.norm(left, axis=0) < MIN_SINGULAR] = 0.0
+    return left, right - axes @ (axes.T @ right)
+
+
+def _unit(matrix: np.ndarray) -> np.ndarray:
     size = np.linalg.norm(matrix, axis=0)
-    matrix = matrix / np.where(size > 0, size, 1.0)
+    return matrix / np.where(size > 0, size, 1.0)
+
+
+def least_squares_error(
+    matrix: Float[np.ndarray, "row column"], right: Float[np.ndarray, " row"]
+) -> tuple[float, float]:
+    """Return the error of least squares, and the number of the first column."""
     fitted = np.linalg.lstsq(matrix, right, rcond=MIN_SINGULAR)[0]
     return float(np.linalg.norm(matrix @ fitted - right)), float(fitted[0])

@@ -265,7 +265,6 @@ def identify(
             twin = start.inner
             if set(found.parts) == {"effort"}:
                 found = in_steps(found, step)
-                fitter.start = with_time_step(fitter.start, step)
                 continue
             fitter.start, fitter.begin = start, with_time_step(found.model, step)
             found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
@@ -303,12 +302,14 @@ def identify(
     try:
         if ending():
             raise KeyboardInterrupt  # of the fits: the command is to end
+        # Efforts have no time step: with that of the start, programs are shared.
+        model = with_time_step(found.model, fitter.start.time_step)
         if found.efforts is not None:
             error_of, seen, unseen = found.efforts
             efforts = effort_errors(
                 error_of,
                 fitter.start,
-                found.model,
+                model,
                 seen,
                 unseen,
                 found.cutoff,
@@ -317,7 +318,7 @@ def identify(
             left = {"excess": found.excess, "without_offsets": found.without_offsets}
             efforts = dataclasses.replace(efforts, **left)
             base = efforts.base
-        report, explained = found.identifiability(), fitter.explained(found.model)
+        report, explained = found.identifiability(), fitter.explained(model)
         report = judged_by_size(no_narrower(report, base), found.judged, runs)
     except KeyboardInterrupt:
         return made  # without the verdicts

@@ -242,3 +242,19 @@ def test_a_scale_that_is_not_positive_is_refused(scale):
 def test_what_does_not_fit_is_refused(scale, batch, match):
     with pytest.raises(ValueError, match=match):
         InverseDynamicsError(scale=scale).residuals(cart(1.0, 1.0), batch)
+
+
+@pytest.mark.parametrize("kind", [{}, {"central": True}, {"staggered": True}])
+def test_motions_of_numpy_arrays_are_those_of_a_program(kind):
+    # They compile nothing for the length of a recording.
+    error = InverseDynamicsError(every=2, **kind)
+    times = np.array([0.0, 0.4, 1.0, 1.3, 2.0])
+    for at in (None, times):
+        run = recording(
+            [[0, 1], [1, 3], [0, 3], [2, 2], [5, 1]], np.ones((4, 2)), 0.5, at
+        )
+        found = error.motions(cart(1.0, 2.0), run)
+        expected = jax.jit(lambda x: error.motions(cart(1.0, 2.0), x))(run)
+        assert all(isinstance(x, np.ndarray) for x in found[:4])
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-14)

@@ -139,3 +139,16 @@ def test_forecasts_that_are_worse_are_named_with_their_errors():
         for name, x in zip(rmse, (1e-15, 2e-16, 0.1), strict=True)
     }
     assert worse_forecasts(Forecasts([0.01], exact), model) == []
+
+
+def test_forecasts_may_be_fewer():
+    # Forecasts over 2 steps begin at each of 20 steps, or at 0, 6, 12 and the last, 18.
+    growing = recording()
+    actions = np.arange(20.0)[:, None]
+    run = Trajectory(np.cumsum(growing.observations, 0), actions, 0.1)
+    behind = [run.observations[k + 2, 0] - run.observations[k, 0] for k in range(19)]
+    behind -= 0.2 * np.asarray(run.observations)[:19, 1]
+    for most, begins in ((None, range(19)), (3, (0, 6, 12, 18))):
+        found = forecasts({}, [run], (0.2,), most=most).rmse["constant velocity"]
+        expected = np.sqrt(np.mean(behind[list(begins)] ** 2))
+        np.testing.assert_allclose(found[-1, 0], expected, rtol=1e-12)

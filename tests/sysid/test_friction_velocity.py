@@ -13,7 +13,11 @@ from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._condensed import Condensed
 from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._fitter import Fitter, effort_windows
-from roboopt.sysid._friction_velocity import with_friction_velocity
+from roboopt.sysid._friction_velocity import (
+    least_squares_error,
+    unexplained,
+    with_friction_velocity,
+)
 from roboopt.sysid._nearest_possible import free_numbers
 from roboopt.sysid._preparation import impulse_response, smoothed
 from roboopt.sysid._smoothing import least_squares_of, smoothing
@@ -174,3 +178,22 @@ def test_friction_that_would_drive_the_joint_keeps_its_scale(urdf):
     error = InverseDynamicsError(scale=np.ones(1), staggered=True)
     run = dataclasses.replace(run, actions=-np.asarray(run.actions))
     assert with_friction_velocity(model, error, run, 1.0)[0] is model
+
+
+def test_columns_less_their_fit_have_the_error_of_all_columns():
+    # The last column is a sum of others, and takes part in nothing.
+    random = np.random.default_rng(0)
+    matrix, columns = random.normal(size=(30, 8)), random.normal(size=(30, 2))
+    matrix = np.column_stack([matrix, matrix[:, 0] + 1e3 * matrix[:, 1]])
+    right = random.normal(size=30)
+    left, rest = unexplained(matrix, columns, right)
+    error, number = least_squares_error(left, rest)
+    both = np.column_stack([columns, matrix])
+    numbers = np.linalg.lstsq(both, right, rcond=1e-10)[0]
+    np.testing.assert_allclose(error, np.linalg.norm(both @ numbers - right))
+    length = np.linalg.norm(columns[:, 0])
+    np.testing.assert_allclose(number, numbers[0] * length)
+    # What the matrix explains already is left out.
+    left, rest = unexplained(matrix, matrix[:, :1] - 3 * matrix[:, 2:3], right)
+    error, number = least_squares_error(left, rest)
+    assert number == 0 and np.isclose(error, np.linalg.norm(rest))
