@@ -25,6 +25,7 @@ MIN_COEFFICIENT = 1e-6
 ROUNDING_SI = 1e-12  # a value below is 0
 QUANTILE = NormalDist().inv_cdf(0.975)
 BODY = ("m", "m·x", "m·y", "m·z", "I_xx", "I_xy", "I_xz", "I_yy", "I_yz", "I_zz")
+NOT_NEGATIVE = "m[", "I_xx[", "I_yy[", "I_zz[", "armature["
 BODY_UNITS = ("kg", *3 * ("kg·m",), *6 * ("kg·m²",))
 # The numbers that come last join others: those of a link that turns about z.
 ORDER = (9, 4, 5, 6, 8, 1, 2, 7, 3, 0)
@@ -62,6 +63,16 @@ class BaseParameter:
     def known(self) -> bool:
         """Return whether the interval of least squares leaves out 0."""
         return abs(self.least_squares) > max(self.combination.half_width, ROUNDING_SI)
+
+    @property
+    def impossible(self) -> bool:
+        """Return whether the interval is of inertias or masses below 0, as no robot's.
+
+        A sum with a negative part may be negative.
+        """
+        terms = self.combination.coefficients.items()
+        least = all(c > 0 and name.startswith(NOT_NEGATIVE) for name, c in terms)
+        return least and self.known and self.least_squares < 0
 
 
 def base_parameters(

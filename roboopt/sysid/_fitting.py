@@ -127,8 +127,8 @@ def _suspect(
     """Warn once, before the fits, of what is likely wrong with the robot or columns."""
     if fitter.suspicions is not None or not is_condensable(error, model):
         return
-    held_out = effort_windows(tests) if tests else None
-    found = suspicions(error, model, effort_windows(runs), held_out)
+    seen, held_out = effort_windows(runs), effort_windows(tests) if tests else None
+    found = suspicions(error, model, seen, held_out, fitter.cutoff)
     fitter.suspicions = found
     if found:
         warnings.warn(suspicion_sentence(found), stacklevel=2)

@@ -247,8 +247,8 @@ def identify(
         checkpoint = Checkpoint(checkpoint)
     settings: dict[str, Any] = {"spans": sizes(start, runs), "samples": samples}
     settings["swings"] = not any(np.any(run.actions) for run in (*runs, *tests))
+    settings |= {"by_default": free is None, "told": OneLog(log)}
     settings["step_is_free"] = time_step is None and known.twin is None
-    settings |= {"told": OneLog(log), "by_default": free is None}
     fitter = Fitter(start, prior, steps, progress, checkpoint, **settings)
     say("fitting", progress)
     with shielded(), last_said("the residuals do not depend"):
@@ -305,19 +305,12 @@ def identify(
         # Efforts have no time step: with that of the start, programs are shared.
         model = with_time_step(found.model, fitter.start.time_step)
         if found.efforts is not None:
-            error_of, seen, unseen = found.efforts
-            efforts = effort_errors(
-                error_of,
-                fitter.start,
-                model,
-                seen,
-                unseen,
-                found.cutoff,
-                found.velocities,
-            )
+            error_of, *runs_of = found.efforts
+            settings = found.cutoff, found.velocities
+            efforts = effort_errors(error_of, fitter.start, model, *runs_of, *settings)
+            base = efforts.base if made.explained_by_efforts else ()
             left = {"excess": found.excess, "without_offsets": found.without_offsets}
-            efforts = dataclasses.replace(efforts, **left)
-            base = efforts.base
+            efforts = dataclasses.replace(efforts, base=base, **left)
         report, explained = found.identifiability(), fitter.explained(model)
         report = judged_by_size(no_narrower(report, base), found.judged, runs)
     except KeyboardInterrupt:

@@ -44,14 +44,14 @@ from roboopt.sysid._simulation_tables import (
     simulation_table,
     write_simulations,
 )
+from roboopt.sysid._suspicions import UNRECORDED
 from roboopt.sysid._tables import (
-    MODELS,
     base_sentence,
     base_table,
     combination_table,
-    comparison,
     effort_sentences,
     effort_table,
+    forecast_sentence,
     forecast_table,
     friction_sentences,
     known_first,
@@ -195,7 +195,7 @@ class IdentifyResult(VerbResult):
         report, true, model = self.identifiability, self.true_values, self.model
         count = len(model.names)
         unknown, unjudged = [math.nan] * count, ["not judged"] * count
-        if report is None:
+        if report is None or not self.explained_by_efforts:
             judged = unknown, unknown, unjudged, unjudged
         else:
             ends = (np.asarray(x).tolist() for x in (report.lower, report.upper))
@@ -210,13 +210,22 @@ class IdentifyResult(VerbResult):
         return tuple(Parameter(*row) for row in zip(*columns, strict=True))
 
     @property
+    def explained_by_efforts(self) -> bool:
+        """Return whether the recorded efforts may explain the motion.
+
+        Nothing is concluded on the parameters if they do not.
+        """
+        return UNRECORDED not in self.suspicions
+
+    @property
     def interrupted(self) -> bool:
         """Return whether Ctrl-C came before the model was judged."""
         return self.identifiability is None
 
     @property
     def _combinations(self) -> tuple[Combination, ...]:
-        return () if self.identifiability is None else self.identifiability.combinations
+        report = self.identifiability if self.explained_by_efforts else None
+        return () if report is None else report.combinations
 
     @property
     def _base(self) -> tuple[BaseParameter, ...]:
@@ -251,6 +260,7 @@ class IdentifyResult(VerbResult):
         within = sum(row.conclusion() == ZERO_WITHIN for row in rows)
         others = Counter(row.verdict for row in rows if not row.identified)
         trusted, ahead = not self.suspicions, self.forecasts
+        unjudged = self.interrupted or not self.explained_by_efforts
         said = [
             *suspicion_sentences(self.suspicions),
             *([] if made is None else effort_sentences(made, joints, trusted)),
@@ -263,7 +273,7 @@ class IdentifyResult(VerbResult):
             ),
             f"What the recordings tell of the {len(rows)} parameters was not computed: "
             "parameters.csv has their estimates, without intervals."
-            if self.interrupted
+            if unjudged
             else f"{count} of {len(rows)} parameters are identified by themselves"
             + (f" ({within} with zero within the interval)" if within else "")
             + "".join(
@@ -271,7 +281,7 @@ class IdentifyResult(VerbResult):
             )
             + ".",
         ]
-        if len(rows) > MAX_ROWS and count < len(rows) and not self.interrupted:
+        if len(rows) > MAX_ROWS and count < len(rows) and not unjudged:
             said.append("The others are in parameters.csv.")
         if self._base:
             said.append(f"{base_sentence(self._base)} base_parameters.csv has all.")
@@ -308,16 +318,7 @@ class IdentifyResult(VerbResult):
             return "The fitted model was not judged: Ctrl-C or a signal came before."
         if made is None:
             return "The recordings are too short for a forecast."
-        kind = "Held-out forecasts" if self.held_out else "Forecasts"
-        when = "one step" if len(made.seconds) == 1 else f"{made.seconds[-1]:.3g} s"
-        urdf, still = (
-            comparison(float(made.ratio("fitted", other, self.model.joints)[-1]))
-            for other in MODELS[1:]
-        )
-        return (
-            f"{kind} after {when} are {urdf} those of the robot as given, and {still} "
-            "those of constant velocities."
-        )
+        return forecast_sentence(made, self.model.joints, held_out=bool(self.held_out))
 
     def sections(self, *, video: bool = True) -> Sequence[Section]:
         """Return the sections of the report."""

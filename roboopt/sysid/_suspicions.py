@@ -21,8 +21,10 @@ from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._condensed import Condensed, effort_rows
 from roboopt.sysid._smoothing import least_squares_numbers
+from roboopt.sysid._unrecorded_forces import moved_from_outside
 from roboopt.urdf import EARTH_GRAVITY
 
+UNRECORDED = "forces that are not recorded"
 MIN_SHARE = 0.1  # of a joint's efforts, left by least squares
 MIN_GAIN = 1.5  # ratio of what is left, that names a suspicion
 MIN_FURTHER_GAIN = 1.3  # of a change to others
@@ -49,6 +51,12 @@ class _Case:
 
 def suspicion_sentence(found: tuple[str, ...]) -> str:
     """Return a sentence on what explains the efforts better, as a warning."""
+    if found == (UNRECORDED,):
+        return (
+            "the recorded efforts do not explain the motion: they hold nothing of the "
+            "robot's inertia. Was the robot moved by hand, or by other forces that are "
+            "not recorded?"
+        )
     return (
         "least squares explain the efforts clearly better with "
         f"{', and '.join(found)}: check the URDF and the columns."
@@ -60,21 +68,30 @@ def suspicions(
     model: ParametricTwin,
     data: Trajectory,
     held_out: Trajectory | None = None,
+    cutoff: float | None = None,
 ) -> tuple[str, ...]:
     """Return what explains most of what least squares leave of the efforts.
 
     Phrases, each of a change that makes what is left clearly less, of the recordings
     `held_out` (or of the ends of `data`) too; none where least squares meet the efforts
-    already.
+    already. `UNRECORDED` alone where the efforts hold nothing of the robot's inertia,
+    as far as data tell that are smoothed above a `cutoff` [Hz].
     """
-    every = max(error.every, int(np.prod(data.actions.shape[:-1])) // MAX_INSTANTS)
+    steps = int(np.prod(data.actions.shape[:-1]))
+    every = max(error.every, steps // MAX_INSTANTS)
+    independent = np.inf if cutoff is None else 2 * cutoff * steps * data.time_step
     error = dataclasses.replace(error, every=every, filter=None)
     case = _Case(model, _parted(data) if held_out is None else (data, held_out))
     found = _explaining(error, case)
-    if found is case:
-        return ()
-    left, first = (_left(error, one, judged=True) for one in (found, case))
-    return found.said if _gain(left, first) < 1 / MIN_GAIN else ()
+    if found is not case:
+        left, first = (_left(error, one, judged=True) for one in (found, case))
+        found = found if _gain(left, first) < 1 / MIN_GAIN else case
+    weightless = _with_gravity(found.model, np.zeros(3))
+    rows, others = (
+        _rows(error, x, found.data[0])[1] for x in (found.model, weightless)
+    )
+    outside = moved_from_outside(rows, others, model, independent)
+    return (UNRECORDED,) if outside else found.said
 
 
 def _parted(data: Trajectory) -> tuple[Trajectory, Trajectory]:

@@ -67,6 +67,20 @@ def forecast_table(made: Forecasts, model: ParametricTwin) -> Table:
     return Table(("RMSE of forecasts", "", *times), rows, text=(0, 1), optional=middle)
 
 
+def forecast_sentence(made: Forecasts, joints: int, *, held_out: bool) -> str:
+    """Return how much better the fitted robot forecasts than the others."""
+    kind = "Held-out forecasts" if held_out else "Forecasts"
+    when = "one step" if len(made.seconds) == 1 else f"{made.seconds[-1]:.3g} s"
+    urdf, still = (
+        comparison(float(made.ratio("fitted", other, joints)[-1]))
+        for other in MODELS[1:]
+    )
+    return (
+        f"{kind} after {when} are {urdf} those of the robot as given, and {still} "
+        "those of constant velocities."
+    )
+
+
 def _effort_rows(made: EffortErrors, model: ParametricTwin) -> list[tuple]:
     """Return the name, the unit and the errors of every driven joint."""
     robot, best = model.robot, made.unconstrained
@@ -115,6 +129,8 @@ def base_table(rows: Sequence[BaseParameter]) -> Table:
 def _known_to(row: BaseParameter) -> str:
     if not row.known:
         return "0 inside"
+    if row.impossible:
+        return "impossible"
     share = row.combination.half_width / abs(row.least_squares)
     return "rounding" if share < MIN_SHARE else f"± {percent(share)}"
 

@@ -20,6 +20,7 @@ from roboopt.sysid._base_parameters import (
 )
 from roboopt.sysid._condensed import effort_rows
 from roboopt.sysid._nearest_possible import free_numbers
+from roboopt.sysid._tables import base_table
 
 NOISE = 0.05
 
@@ -131,3 +132,17 @@ def test_errors_that_last_widen_the_intervals():
             ]
     assert np.mean(without) < 0.85
     assert 0.88 <= np.mean(inside) <= 0.99
+
+
+def test_what_no_robot_has_is_not_known():
+    def row(value, **terms):
+        named = {f"{name}[a]": c for name, c in terms.items()}
+        return BaseParameter(Combination(named, value, 0.1), "kg·m²", 0.0, 0.0)
+
+    low, high = row(-1.0, I_yy=1.0, armature=1.0, m=0.2), row(1.0, I_yy=1.0)
+    assert low.impossible and not high.impossible
+    # A difference may be negative, as may a first moment, and what is within the error.
+    others = row(-1.0, I_yy=1.0, I_zz=-1.0), row(-1.0, **{"m·z": 1.0}), row(-0.05, m=1)
+    assert not any(one.impossible for one in others)
+    shown = str(base_table([low, high]))
+    assert "impossible" in shown and "± 10 %" in shown

@@ -14,7 +14,7 @@ from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._fitter import effort_windows
-from roboopt.sysid._suspicions import suspicions
+from roboopt.sysid._suspicions import UNRECORDED, suspicions
 from roboopt.sysid._tables import effort_sentences
 
 ARM = Path(__file__).parents[1] / "cases" / "recordings" / "arm3.urdf"
@@ -60,10 +60,36 @@ def suspected(columns, gravity=(0.0, 0.0, -9.81)):
 
 def test_nothing_is_suspected_of_what_is_right(columns):
     assert suspected(columns) == ()
-    # Nor of what no change explains.
+
+
+@pytest.mark.parametrize("gravity", [(0.0, 0.0, -9.81), (0.0, 0.0, 0.0)])
+def test_forces_that_are_not_recorded_are_suspected(columns, gravity):
     q, velocity, efforts = columns
     noise = np.random.default_rng(1).normal(size=efforts.shape)
-    assert suspected((q, velocity, efforts.std(0) * noise)) == ()
+    assert suspected((q, velocity, efforts.std(0) * noise)) == (UNRECORDED,)
+    # Motors that carry the weight of an arm that a hand moves.
+    weight = np.asarray(jax.vmap(arm(gravity).inverse_dynamics)(q, 0 * q, 0 * q))
+    assert suspected((q, velocity, weight + 0.05 * noise), gravity) == (UNRECORDED,)
+    # The efforts of the right robot, in other units, or of one of less inertia.
+    assert suspected((q, velocity, 0.01 * efforts)) == ()
+    own = np.asarray(jax.vmap(arm().inverse_dynamics)(q, 0 * q, 0 * q))
+    lighter = weight + 0.1 * (efforts - own)
+    assert suspected((q, velocity, lighter), gravity) == ()
+
+
+def test_forces_that_are_not_recorded_leave_no_verdicts(columns):
+    q, velocity, _ = columns
+    weight = np.asarray(jax.vmap(arm().inverse_dynamics)(q, 0 * q, 0 * q))
+    noise = 0.05 * np.random.default_rng(1).normal(size=q.shape)
+    run = recording((q, velocity, weight + noise))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = ro.identify(arm().inner, run, error="effort", steps=2, free=FREE)
+    assert any("moved by hand" in str(one.message) for one in told)
+    said = str(found.summary())
+    assert "by hand" in said and "known to" not in said and "base parameter" not in said
+    assert not any(row.identified for row in found.parameters)
+    assert found.efforts is not None and not found.efforts.base
 
 
 @pytest.mark.parametrize(
