@@ -121,7 +121,8 @@ def _positions(joint: Joint) -> Iterator[Finding]:
             "degrees",
             f"the joint reaches {peak:.4g} rad where its limits end at {reach:.4g} "
             "rad, and would keep to them in degrees: convert the positions to radians, "
-            f"{IN_DEGREES}. A joint that makes so many turns has to be `continuous`.",
+            f"{IN_DEGREES}. If the joint makes so many turns, let the robot's file "
+            "have it `continuous`.",
         )
         return
     outside = max(joint.lower - q.min(), q.max() - joint.upper)

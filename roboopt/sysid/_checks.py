@@ -21,7 +21,10 @@ from roboopt.dynamics import Multibody, ParametricTwin
 from roboopt.sysid._outlying_efforts import outlying_efforts
 from roboopt.sysid._recordings import Recording, each
 from roboopt.sysid._robot import KnownRobot
+from roboopt.sysid._turns import turning_joints
 
+TURNS = "turns"
+"""Code of a finding on a joint that turns beyond its limits."""
 ERRORS = ("auto", "motion", "effort", "both")
 
 
@@ -76,17 +79,11 @@ def check_runs(
     Those on efforts are left out where the robot is `unpowered`. Efforts that no choice
     of the free parameters of `start` explains come first.
     """
-    robot = known.robot
-    limited = np.array(robot.limited)
-    findings = check_recordings(
-        [one.run for one in recordings],
-        names=[one.source for one in recordings],
-        effort_limits=None if commanded else known.effort_limits,
-        lower=np.where(limited, np.asarray(robot.lower), -np.inf),
-        upper=np.where(limited, np.asarray(robot.upper), np.inf),
-        revolute=robot.revolute,
-        joint_names=robot.joint_names,
-    )
+    named = [one.run for one in recordings], [one.source for one in recordings]
+    findings = _findings(*named, known, commanded)
+    if not (commanded or unpowered):
+        turning = turning_joints(findings, start, named[0])
+        findings = _findings(*named, known, commanded, turning) if turning else findings
     errors = [str(f) for f in findings if f.severity == "error"]
     if errors:
         more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
@@ -94,15 +91,47 @@ def check_runs(
             f"`recordings` must be free of errors, got {len(errors)}: "
             f"{' '.join(errors[:3])}{more}"
         )
-    early = [f for f in findings if f.code in ("degrees", "time_step")]
+    early = [f for f in findings if f.code in ("degrees", "time_step", TURNS)]
     for said in grouped(early):
         warnings.warn(said, stacklevel=3)  # before a fit that would be in vain
     if unpowered:
         return [f for f in findings if f.code != "constant_effort"]
     if not commanded:
-        named = [one.run for one in recordings], [one.source for one in recordings]
         findings = [*outlying_efforts(start, *named), *findings]
     return findings
+
+
+def _findings(
+    runs: Sequence[Trajectory],
+    names: Sequence[str],
+    known: KnownRobot,
+    commanded: bool,
+    turning: Sequence[int] = (),
+) -> list[Finding]:
+    """Return what is found in the recordings, with joints that turn without limits."""
+    robot = known.robot
+    limited = np.array(robot.limited)
+    limited[[*turning]] = False
+    found = check_recordings(
+        runs,
+        names=names,
+        effort_limits=None if commanded else known.effort_limits,
+        lower=np.where(limited, np.asarray(robot.lower), -np.inf),
+        upper=np.where(limited, np.asarray(robot.upper), np.inf),
+        revolute=robot.revolute,
+        joint_names=robot.joint_names,
+    )
+    turns = [f"joint {robot.joint_names[joint]}" for joint in turning]
+    fast = [f for f in found if f.severity == "warning" and f.code == "degrees"]
+    fast = [f for f in fast if f.where.rpartition(" of ")[0] in turns]
+    said = (
+        "the positions go several times as far as the limits in the robot's file, and "
+        "by the efforts are in radians, not in degrees: make the joint `continuous`."
+    )
+    return [
+        *(Finding(TURNS, "warning", said, where) for where in turns),
+        *(finding for finding in found if finding not in fast),
+    ]
 
 
 @contextlib.contextmanager

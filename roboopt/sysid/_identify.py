@@ -305,9 +305,9 @@ def identify(
         # Efforts have no time step: with that of the start, programs are shared.
         model = with_time_step(found.model, fitter.start.time_step)
         if found.efforts is not None:
-            error_of, *runs_of = found.efforts
-            settings = found.cutoff, found.velocities
-            efforts = effort_errors(error_of, fitter.start, model, *runs_of, *settings)
+            error_of, seen, unseen = found.efforts
+            judged = error_of, fitter.start, model, seen, unseen
+            efforts = effort_errors(*judged, found.cutoff, found.velocities)
             base = efforts.base if made.explained_by_efforts else ()
             left = {"excess": found.excess, "without_offsets": found.without_offsets}
             efforts = dataclasses.replace(efforts, base=base, **left)
