@@ -43,8 +43,32 @@ def test_resets_that_nothing_tells_are_found(axes):
 
 def test_clone_tells_of_them_before_the_training():
     seen = np.concatenate(reaches(4))
-    with pytest.warns(UserWarning, match="jump 2 times, at steps 50, 75 of epi"):
+    with pytest.warns(UserWarning, match="jump 3 times, at steps 25, 50, 75 o"):
         ro.clone((seen, np.sin(seen[:, :2])), policy="linear", steps=2)
+
+
+def push(seed):
+    """Return x, y, their velocities, a switch and a constant of a push to (400, 0)."""
+    rng, p, v, rows = np.random.default_rng(seed), np.zeros(2), np.zeros(2), []
+    for _ in range(120):
+        close = float(np.linalg.norm(p - [400, 0]) < 20)
+        rows.append([*p, *v, close, 25.0])
+        u = np.clip(2 * (np.array([400.0, 0]) - p) + rng.normal(0, 6, 2), -150, 150)
+        v = 0.6 * v + 0.4 * u
+        p = p + 0.05 * v
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_reset_at_which_one_position_jumps_through_its_range_is_found(seed):
+    # y and the velocities are near zero at both ends.
+    seen = np.concatenate([push(seed), push(seed + 10)])
+    (said,) = jumps(seen)
+    assert "jump 1 times, at step 120 of" in said
+    assert not jumps(push(seed))
+    outlier = push(seed)
+    outlier[60, 0] = 9000.0
+    assert not jumps(outlier)
 
 
 def ball():
@@ -80,6 +104,15 @@ HONEST = {
     "wrapped at pi": np.stack(
         [np.angle(np.exp(3j * TIME)), 3 + 0.1 * np.sin(TIME), np.sin(TIME)], 1
     ),
+    "wraps while it hardly moves": np.stack(
+        [
+            (180 + 0.2 * TIME + np.random.default_rng(0).normal(0, 1, 1000)) % 360,
+            (360 + 0.2 * TIME + np.random.default_rng(1).normal(0, 1, 1000)) % 360,
+        ],
+        1,
+    ),
+    "velocity at impact": impact()[:, [0, 2]],
+    "gripper": np.stack([np.sin(TIME), np.cos(TIME), TIME % 4 > 2, TIME > 5], 1),
     "wrapped at 360": np.stack([300 * TIME % 360, (300 * TIME + 1) % 360], 1),
     "quantized": np.round(np.stack([np.sin(TIME), np.cos(TIME), TIME / 9], 1) * 3) / 3,
     "steps": np.stack([TIME // 1, TIME // 2 % 2, TIME > 3.0], 1),
