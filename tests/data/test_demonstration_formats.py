@@ -145,6 +145,17 @@ def test_flags_and_counts_tell_the_episodes(tmp_path, told):
         assert [bool(run.terminated) for run in runs] == ended
 
 
+@pytest.mark.parametrize("rewards", [LAST.astype(float), LAST, np.where(LAST, 1, 0)])
+def test_a_sparse_reward_of_the_last_action_stays_in_the_return(rewards, tmp_path):
+    whole = {"obs": OBSERVATIONS, "acts": ACTIONS, "rews": rewards, "dt": 0.1}
+    runs, _ = read(saved(tmp_path / "x.npz", dones=LAST, **whole))
+    check(runs)
+    assert [run.returns for run in runs] == [1, 1, 1]
+    lost = np.where(np.arange(ROWS) == 5, np.nan, rewards)  # as dm_env leaves it
+    runs, _ = read(saved(tmp_path / "x.npz", dones=LAST, **whole | {"rews": lost}))
+    assert [run.returns for run in runs] == [1, 0, 1]
+
+
 @pytest.mark.parametrize(
     "told, match",
     [
@@ -432,7 +443,7 @@ def test_a_table_of_demonstrations_is_read(tmp_path):
     for source in (frame, tmp_path / "x.csv"):
         runs, _ = read(source, time_step=0.1)
         check(runs)
-        np.testing.assert_array_equal(np.asarray(runs[2].rewards), [1.0, 1.0])
+        np.testing.assert_array_equal(np.asarray(runs[2].rewards), [1.0, 2.0])
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,8 @@ def test_without_next_observations_the_last_action_is_dropped(tmp_path):
         first, second = load_recordings(path)
     assert (first.steps, second.steps) == (2, 1)
     np.testing.assert_array_equal(first.observations[:, 0], [0, 1, 2])
-    np.testing.assert_array_equal(first.rewards, [0, 1])
+    # Rewards 0, 1, 2: that of the dropped action counts with the one before.
+    np.testing.assert_array_equal(first.rewards, [0, 3])
 
 
 def test_next_observations_of_another_episode_are_told(tmp_path):

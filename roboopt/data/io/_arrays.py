@@ -4,7 +4,7 @@ The file of a format only reads arrays under the names below, and leaves the res
 `to_episodes`. The arrays hold one episode; a batch, stacked along the first axis; or
 episodes laid end to end, with `lengths`, the number of actions of each, or with flags
 (`_boundaries`). Where an episode has as many observations as actions, and nothing tells
-the observation after the last action, that action is dropped.
+the observation after the last action, that action is dropped; its reward is not.
 """
 
 import contextlib
@@ -29,6 +29,7 @@ from roboopt.data.io._boundaries import (
     BOUNDARIES,
     PARTIAL,
     batch_lengths,
+    check_lengths,
     check_next,
     episode_rows,
     tells_ends,
@@ -232,7 +233,7 @@ def _rows(
         if name != NEXT
     }
     if NEXT not in fields:
-        return one | {name: one[name][:-1] for name in PER_STEP if name in one}
+        return one | without_last(one)
     before, after = one["observations"], fields[NEXT][part]
     if after.shape != before.shape:
         raise RobooptError(
@@ -245,6 +246,18 @@ def _rows(
         step = np.median(np.diff(times)) if len(times) > 1 else np.nan
         one["times"] = np.append(times, times[-1] + step)
     return one
+
+
+def without_last(arrays: Arrays) -> dict[str, np.ndarray]:
+    """Return the arrays by step without their last row, and the return as it was.
+
+    The reward of an action that is dropped counts with that of the action before.
+    """
+    kept = {name: np.asarray(arrays[name])[:-1] for name in PER_STEP if name in arrays}
+    if len(kept.get("rewards", ())):
+        kept["rewards"] = kept["rewards"].astype(float)
+        kept["rewards"][-1] += np.nan_to_num(arrays["rewards"][-1])
+    return kept
 
 
 def _trajectories(
@@ -277,31 +290,6 @@ def _trajectories(
         if np.shape(known[name])[:1] in [(len(known[n]),) for n in REQUIRED[2:]]:
             known[name] = known[name][-1]  # told at each step
     return single_recordings(_trajectory({**known, "time_step": step}, where))
-
-
-def check_lengths(arrays: Arrays, where: str) -> None:
-    """Raise a `RobooptError` unless `lengths` fits the other arrays."""
-    lengths = arrays["lengths"]
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 0).any():
-        raise RobooptError(
-            "`path` must hold `lengths` that count the actions of each episode, but "
-            f"those of {where} are {lengths.dtype} of shape {lengths.shape}."
-        )
-    count, steps = len(lengths), int(lengths.sum())
-    expected = dict.fromkeys(PER_OBSERVATION, steps + count)
-    expected |= dict.fromkeys(PER_STEP, steps) | dict.fromkeys(PER_EPISODE, count)
-    for name, rows in expected.items():
-        if name in arrays and arrays[name].shape[:1] != (rows,):
-            raise RobooptError(
-                f"`path` must hold {rows} rows of `{name}`, as `lengths` says, which "
-                f"counts {steps} actions in {count} episodes, but those of {where} "
-                f"have shape {arrays[name].shape}: `lengths` or `{name}` is wrong."
-            )
-    if np.shape(arrays.get("time_step", 0.0)) not in ((), (count,)):
-        raise RobooptError(
-            f"`path` must hold one `time_step`, or one for each of {count} episodes, "
-            f"but {where} holds {arrays['time_step'].shape}."
-        )
 
 
 def end_to_end(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt.data._trajectory import PER_EPISODE, PER_OBSERVATION, PER_STEP
 
 STARTS = ("episode_starts", "episode_start", "is_first")
 ENDS = ("episode_ends", "is_last")
@@ -192,6 +193,31 @@ def batch_lengths(
             f"have {lengths.min()} to {lengths.max()} by `{next(iter(found))}`."
         )
     return lengths
+
+
+def check_lengths(arrays: Mapping[str, Any], where: str) -> None:
+    """Raise a `RobooptError` unless `lengths` fits the other arrays."""
+    lengths = arrays["lengths"]
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 0).any():
+        raise RobooptError(
+            "`path` must hold `lengths` that count the actions of each episode, but "
+            f"those of {where} are {lengths.dtype} of shape {lengths.shape}."
+        )
+    count, steps = len(lengths), int(lengths.sum())
+    expected = dict.fromkeys(PER_OBSERVATION, steps + count)
+    expected |= dict.fromkeys(PER_STEP, steps) | dict.fromkeys(PER_EPISODE, count)
+    for name, rows in expected.items():
+        if name in arrays and arrays[name].shape[:1] != (rows,):
+            raise RobooptError(
+                f"`path` must hold {rows} rows of `{name}`, as `lengths` says, which "
+                f"counts {steps} actions in {count} episodes, but those of {where} "
+                f"have shape {arrays[name].shape}: `lengths` or `{name}` is wrong."
+            )
+    if np.shape(arrays.get("time_step", 0.0)) not in ((), (count,)):
+        raise RobooptError(
+            f"`path` must hold one `time_step`, or one for each of {count} episodes, "
+            f"but {where} holds {arrays['time_step'].shape}."
+        )
 
 
 def with_timeouts(

@@ -207,7 +207,8 @@ def load_episodes(
     tables with observations and actions under customary names, and flags or counts that
     tell where episodes end; HDF5 of robomimic, D4RL and ALOHA; LeRobot's datasets;
     replay buffers in Zarr; and Minari. Where an episode has as many observations as
-    actions, and nothing tells the observation after the last, that action is dropped.
+    actions, and nothing tells the observation after the last, that action is dropped,
+    and its reward counts with that of the action before.
 
     Args:
         path: a file; a folder of files, or of `save_episodes`, whose arrays are mapped

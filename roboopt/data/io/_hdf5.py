@@ -18,7 +18,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._files import atomic_write, optional_package, read_as
 from roboopt.data._trajectory import PER_EPISODE, PER_STEP
-from roboopt.data.io._arrays import Arrays, ReadOptions
+from roboopt.data.io._arrays import Arrays, ReadOptions, without_last
 from roboopt.data.io._boundaries import BOUNDARIES
 from roboopt.data.io._customary_names import NAMES, NEXT, OTHER_NAMES, RATES
 from roboopt.data.io._hdf5_guard import Guard
@@ -240,9 +240,7 @@ def _episode(
         return {**arrays, **told, "observations": np.concatenate([before, after[-1:]])}
     if not len(before):
         raise RobooptError(f"`path` must hold observations, but {where} holds none.")
-    for name in set(PER_STEP) & set(arrays):
-        arrays[name] = arrays[name][:-1]
-    return {**arrays, **told, "observations": before}
+    return {**arrays, **without_last(arrays), **told, "observations": before}
 
 
 def _observations(

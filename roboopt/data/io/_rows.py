@@ -24,7 +24,7 @@ from roboopt.data._files import (
     read_as,
 )
 from roboopt.data._trajectory import LIMITS
-from roboopt.data.io._arrays import check_lengths
+from roboopt.data.io._boundaries import check_lengths
 from roboopt.data.io._customary_names import REQUIRED
 from roboopt.data.io._folder import is_episode_folder, map_arrays
 from roboopt.data.io._hdf5 import demonstrations
