@@ -170,16 +170,16 @@ def clone(
     """
     make_room()
     require_at_least(1, history=history, chunk=chunk, width=width, depth=depth)
-    require_at_least(1, steps=steps, batch_size=batch_size)
-    if (count := width * (width * max(depth - 1, 0) + 1)) > MAX_WEIGHTS:
-        raise RobooptError(
-            f"`width` must give a network of at most {MAX_WEIGHTS:g} weights, got "
-            f"{width}, which gives {count:.3g}."
-        )
+    require_at_least(1, steps=steps, batch_size=batch_size, patience=patience)
+    rule = f"give a network of at most {MAX_WEIGHTS:g} weights"
+    valid = width * (width * max(depth - 1, 0) + 1) <= MAX_WEIGHTS
+    require(valid, "width", rule, width)
     require_at_least(1, episodes=episodes, max_steps=max_steps)
     require_at_least(0, seed=seed, dagger=dagger, processes=processes)
     require_at_least(0, past_actions=past_actions)
-    require_at_least(1, patience=patience)
+    require(is_number(seconds) and seconds > 0, "seconds", "be positive", seconds)
+    valid = is_number(weight_decay) and 0 <= weight_decay < math.inf
+    require(valid, "weight_decay", "be finite and not negative", weight_decay)
     if isinstance(held_out, int | float) and not 0 < held_out < 1:
         raise RobooptError(f"`held_out` must be between 0 and 1, got {held_out}.")
     rule = "be at least 0 and below 1"

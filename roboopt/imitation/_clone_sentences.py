@@ -46,7 +46,7 @@ def sentences(made: Any) -> list[str]:
     elif made.training_error_over_time and not overfits:
         error = number(made.training_error)
         said.append(f"On demonstrations that it was trained on it errs by {error}.")
-    said += [*_selection(made), *_units(made), *_copying(made)]
+    said += [*_selection(made), *_without_effect(made), *_copying(made)]
     # Without an environment the errors are what matters most.
     acted = "clone" in made.evaluations or made.evaluation_failure
     said.insert(0 if acted else len(said), _outcome(made))
@@ -145,16 +145,22 @@ def _selection(made: Any) -> list[str]:
     return [f"{said}.{memory}"]
 
 
-def _units(made: Any) -> list[str]:
-    """Say where the quantiles that normalize change nothing."""
-    policy = made.description["policy"]
+def _without_effect(made: Any) -> list[str]:
+    """Say which options of a network changed nothing, as a linear policy was kept."""
+    policy, said = made.description["policy"], []
     least_squares = policy.startswith("linear") and "drawn" not in policy
-    if "normalization" not in made.description or not least_squares:
-        return []
-    return [
-        "`quantiles` changes nothing here: the least squares of a linear policy are "
-        "the same in all units. Against outliers cut them from the demonstrations."
-    ]
+    if "normalization" in made.description and least_squares:
+        said.append(
+            "`quantiles` changes nothing here: the least squares of a linear policy "
+            "are the same in all units. Against outliers cut them from the "
+            "demonstrations."
+        )
+    if made.linear_kept and "regularization" in made.description:
+        said.append(
+            f"The regularization, {made.description['regularization']}, is that of the "
+            "network, which was no better: it changes nothing in a linear policy."
+        )
+    return said
 
 
 def _repeats(made: Any) -> bool:

@@ -21,7 +21,7 @@ from roboopt.imitation._action_errors import Errors, counted_axes, progress_word
 from roboopt.imitation._baselines import baseline_errors, within
 from roboopt.imitation._dagger import DAgger
 from roboopt.imitation._demonstration_set import DemonstrationSet
-from roboopt.imitation._dropout import Dropout, Masked
+from roboopt.imitation._dropout import Dropout, Masked, regularization
 from roboopt.imitation._policy_kinds import (
     action_spread,
     choices_of,
@@ -322,7 +322,9 @@ class Training:
     ) -> Result:
         """Descend on the mismatch, and return the best policy on validation samples."""
         objective, data, size = self.objective, self.data, self.batch_size
-        model, validation, optimizer = self.policy, self.validation, None
+        model, validation = self.policy, self.validation
+        given = {"dropout": dropout, "weight_decay": weight_decay}
+        self.description.update(regularization(model, **given))
         if self.folded:
             assert self.selection is not None
             objective, model, data, validation = self.selection.descent
@@ -335,8 +337,7 @@ class Training:
             thin = Dropout(objective, dropout)
             objective, data, size = thin, thin.batches(data, size), None
             validation = None if validation is None else Masked(validation)
-        if weight_decay:
-            optimizer = adam(steps, weight_decay=weight_decay)
+        optimizer = adam(steps, weight_decay=weight_decay) if weight_decay else None
         axes = self.loss_axes
         with progress_line(steps, progress) as show:
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
+from roboopt._errors import require
 from roboopt.networks import MLP
 from roboopt.objectives import ActionMismatch, Objective, Term
 
@@ -57,6 +58,24 @@ class Dropout(Objective):
             return Masked(batch, for_masks)
 
         return drawn
+
+
+def regularization(model: Any, **given: float) -> dict[str, str]:
+    """Return the description of `dropout` and `weight_decay`, none where both are 0.
+
+    Raises:
+        RobooptError: if the model has no layers for them.
+    """
+    is_network = lambda x: isinstance(x, MLP)  # noqa: E731
+    networks = filter(is_network, jax.tree.leaves(model, is_leaf=is_network))
+    paths = jax.tree_util.tree_leaves_with_path(eqx.filter(model, eqx.is_array))
+    weights = (path for path, _ in paths if getattr(path[-1], "name", "") == "weight")
+    acts = {"dropout": any(networks), "weight_decay": any(weights)}
+    given = {name: value for name, value in given.items() if value}
+    for name, value in given.items():
+        require(acts[name], name, "be 0 for a policy without hidden layers", value)
+    words = ", ".join(f"{n.replace('_', ' ')} {x:g}" for n, x in given.items())
+    return {"regularization": words} if words else {}
 
 
 def thinned(model: Any, share: float, key: PRNGKeyArray) -> Any:

@@ -359,6 +359,15 @@ def test_a_glitch_is_told_before_the_training():
         ro.clone(episodes, policy="linear", **SMALL)
 
 
+def test_regularization_that_changes_nothing_is_told():
+    made = ro.clone(tremor(), dropout=0.5, weight_decay=2.0, past_actions=0, **SMALL)
+    assert made.linear_kept
+    assert "regularization, dropout 0.5, weight decay 2, is that of" in said(made)
+    network = ro.clone(tremor(), policy="mlp", dropout=0.5, **SMALL)
+    assert network.description["regularization"] == "dropout 0.5"
+    assert "regularization" not in said(network)
+
+
 def test_quantiles_that_change_nothing_are_told():
     made = ro.clone(tremor(), quantiles=True, past_actions=0, **SMALL)
     assert made.linear_kept and "`quantiles` changes nothing here" in said(made)

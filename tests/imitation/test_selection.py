@@ -249,6 +249,12 @@ def test_what_cannot_be_is_refused(name, value):
         ro.clone(tremor(0), **{name: value}, **SMALL)
 
 
+@pytest.mark.parametrize("name", ["dropout", "weight_decay"])
+def test_a_policy_without_hidden_layers_refuses_their_regularization(name):
+    with pytest.raises(ro.RobooptError, match=f"`{name}` must be 0 .* got 0.5"):
+        ro.clone(tremor(0), policy="linear", **{name: 0.5}, **SMALL)
+
+
 @pytest.mark.parametrize("policy", ["stable", "tanh-gaussian"])
 def test_policies_without_relative_actions_refuse_them(policy):
     with pytest.raises(ro.RobooptError, match="`relative`.*" + policy):
