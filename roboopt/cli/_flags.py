@@ -40,6 +40,13 @@ MAX_COUNTS = {
 }
 """The largest values of flags that memory or a whole day is spent for; else `MAX_INT`.
 """
+FROM_ZERO = {
+    *("past_actions", "processes", "episodes", "validation", "held_out", "prior"),
+    *("randomize", "discount", "gae_lambda", "value_weight", "entropy_weight"),
+    *("work_weight", "joule_weight"),
+}
+"""Numbers that may be 0, like those that are by default; others are positive."""
+ANY_NUMBER = {"target"}
 
 
 def flag(
@@ -296,7 +303,7 @@ def verb_arguments(command: Any) -> dict[str, Any]:
 
 
 def check_choices(command: Any) -> None:
-    """Raise a `RobooptError` if a flag has none of its choices, or is a huge count."""
+    """Raise a `RobooptError` if a flag has none of its choices, or is out of range."""
     for name in groups(command):
         check_choices(getattr(command, name))
     for field in dataclasses.fields(command):
@@ -306,6 +313,11 @@ def check_choices(command: Any) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             huge = isinstance(number, int) and abs(number) > most
             require(not huge, field.name, f"be at most {most}", number)
+            if type(number) in (int, float) and field.name not in ANY_NUMBER:
+                zero = field.default in (0, ()) or field.name in FROM_ZERO
+                rule = "be positive" if isinstance(number, float) else "be at least 1"
+                rule = "be at least 0" if zero else rule
+                require(number > 0 or zero and number == 0, field.name, rule, number)
         if choices and value is not None:
             require_choice(f"`{field.name}`", str(value), choices)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt._progress import counted
 from roboopt.cli._environment import (
     ENV_HELP,
@@ -83,12 +83,8 @@ class Collect:
 
     def run(self) -> int:
         """Record, save and describe the episodes; return the exit code."""
-        require_at_least(1, episodes=self.episodes, max_steps=self.max_steps)
-        require_at_least(0, seed=self.seed)
-        if not 0 <= self.noise < float("inf"):
-            raise RobooptError(
-                f"`noise` must be 0 or more and finite, got {self.noise}"
-            )
+        require_at_least(1, episodes=self.episodes)
+        require(self.noise < float("inf"), "noise", "be finite", self.noise)
         out = self._out()
         if self.resume is None:
             _require_free(out, self.overwrite)

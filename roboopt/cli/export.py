@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from roboopt._errors import RobooptError, argument_called, require_at_least
+from roboopt._errors import RobooptError, argument_called, require
 from roboopt._reading import read_json
 from roboopt.cli._flags import flag
 from roboopt.cli._run_folder import SETTINGS, policy_file
@@ -43,7 +43,6 @@ class Export:
 
     def run(self) -> int:
         """Export, compare, and say how the files are used; return the exit code."""
-        require_at_least(1, observation_size=self.observation_size)
         file = policy_file(self.policy)
         out = file.parent / "export" if self.out is None else self.out
         if out.exists() and not out.is_dir():
@@ -122,7 +121,7 @@ def _check_acts(policy: Any, observation: Any) -> None:
     import jax
     import jax.numpy as jnp
 
-    from roboopt.policies import act, initial_carry
+    from roboopt.policies import act, initial_carry, observation_size
 
     def once(observation: Any, time: Any) -> Any:
         return act(policy, initial_carry(policy), observation, time)[1]
@@ -130,7 +129,10 @@ def _check_acts(policy: Any, observation: Any) -> None:
     try:
         jax.eval_shape(once, jnp.asarray(observation), jnp.zeros(()))
     except Exception as error:  # A policy may fail in any way on another size.
-        reason = " ".join(str(error).split())
+        reason, size = " ".join(str(error).split()), observation_size(policy)
+        rule = f"be {size}, the size of an observation of the policy"
+        given = len(observation)
+        require(size in (None, given), "observation_size", rule, given)
         raise RobooptError(
             f"the policy fails on {len(observation)} numbers, give "
             f"--observation-size: {reason}"

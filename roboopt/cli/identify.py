@@ -9,7 +9,6 @@ from roboopt._errors import (
     RobooptError,
     argument_called,
     require,
-    require_at_least,
     require_positive,
 )
 from roboopt.cli._flags import Output, flag
@@ -226,11 +225,9 @@ class Identify:
         require_positive(
             resample=self.resample, cutoff=self.cutoff, horizon=self.horizon
         )
-        require(0 <= self.prior < math.inf, "prior", "be 0 or more", self.prior)
-        share = self.held_out is None or 0 <= self.held_out < 1
+        require(self.prior < math.inf, "prior", "be finite", self.prior)
+        share = self.held_out is None or self.held_out < 1
         require(share, "held_out", "be 0 or more and below 1", self.held_out)
-        require_at_least(1, steps=self.steps)
-        require_at_least(0, seed=self.seed)
 
     def _check(self) -> None:
         self._check_values()

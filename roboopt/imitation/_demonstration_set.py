@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError, argument_called
+from roboopt._errors import RobooptError, argument_called, require
 from roboopt.data import (
     Demonstrations,
     StreamedDemonstrations,
@@ -123,6 +123,8 @@ class DemonstrationSet:
         selecting: Sequence[Trajectory] = []
         if not isinstance(share, int | float):
             selecting, share = _episodes(share, reading, "validation"), 0.0
+        for name, part in (("validation", selecting), ("held_out", aside)):
+            _require_alike(name, part, episodes)
         findings = _checked([*episodes, *selecting, *aside], env)
         findings = [_named(finding, names) for finding in findings]
         for finding in findings:
@@ -348,6 +350,15 @@ def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Traje
         None if x is None else np.asarray(x) for x in (samples.low, samples.high)
     )
     return [Trajectory(seen, np.asarray(samples.actions), step, low=low, high=high)]
+
+
+def _require_alike(name: str, part: Sequence[Any], episodes: Sequence[Any]) -> None:
+    """Refuse demonstrations of other sizes than those that the clone learns from."""
+    for axes in SEEN:
+        own = getattr(episodes[0], axes).shape[-1]
+        others = {size for e in part if (size := getattr(e, axes).shape[-1]) != own}
+        rule = f"have {axes} of size {own}, as those to learn from"
+        require(not others, name, rule, max(others, default=own))
 
 
 def _clipped(episodes: Sequence[Trajectory], env: Any) -> list[Trajectory]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import Jittable
-from roboopt._errors import RobooptError
+from roboopt._errors import require_at_least
 
 
 class MLP(Jittable):
@@ -45,10 +45,7 @@ class MLP(Jittable):
             hidden_gain: factor on the hidden layers' weights.
             last_gain: factor on the output layer's weights and biases.
         """
-        if width < 1 or depth < 1:
-            raise RobooptError(
-                f"`width` and `depth` must be at least 1, got {width} and {depth}."
-            )
+        require_at_least(1, width=width, depth=depth)
         self.layers = _random_layers(
             (inputs, outputs), width, depth, key, (hidden_gain, last_gain)
         )

@@ -59,7 +59,7 @@ class PPOLoss(Objective):
     """w_H, per nat."""
 
     def __check_init__(self):
-        rule = "be positive, and infinite or None for no clip"
+        rule = "be positive; infinity is no clip"
         require(self.clip is None or self.clip > 0, "clip", rule, self.clip)
         check_weights(
             value_weight=self.value_weight, entropy_weight=self.entropy_weight

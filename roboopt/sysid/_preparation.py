@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._core import AnyArray
+from roboopt._errors import argument_called
 from roboopt.data import Trajectory, low_pass, resample, sample_times, smooth
 from roboopt.dynamics import ParametricTwin, Twin
 from roboopt.sysid._recordings import moves_by_next_velocity
@@ -83,7 +84,8 @@ def smoothed(
     edge = EDGE_PERIODS / cutoff if edge is None else edge
     result = []
     for run in runs:
-        made = smooth(run, cutoff)
+        with argument_called("cutoff_hz", "cutoff"):
+            made = smooth(run, cutoff)
         most = max(cutoff, min(margin * cutoff, MAX_MARGIN_SHARE / run.time_step))
         wide = made if most == cutoff else smooth(run, most)
         q = np.asarray(wide.observations)[:, : made.observations.shape[-1] // 2]

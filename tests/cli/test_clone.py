@@ -375,3 +375,15 @@ def test_a_time_step_that_is_assumed_names_its_flag(tmp_path, capsys):
     words = "--policy", "linear", "--steps", "1", "--runs", str(tmp_path), "--no-video"
     assert main(["clone", str(tmp_path / "demos.npz"), *words]) == 0
     assert "warning: --time-step of 1 s is assumed" in capsys.readouterr().err
+
+
+def test_test_files_of_other_sizes_name_their_flag(tmp_path, capsys):
+    for name, size in (("a", 2), ("b", 3)):
+        seen = np.random.default_rng(0).normal(size=(9, size))
+        runs = [ro.Trajectory(seen, seen[1:, :1], 0.1)] * 2
+        ro.data.save_episodes(tmp_path / f"{name}.npz", runs)
+    line = ["clone", f"{tmp_path}/a.npz", "--test", f"{tmp_path}/b.npz"]
+    assert main([*line, "--runs", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "error: --test must have observations of size 2, as those" in said
+    assert "got 3" in said

@@ -104,7 +104,9 @@ def test_what_is_wrong_is_said_in_a_line(folder, capsys, tmp_path):
     few = refused(folder, "--observation-size", "0")
     assert "--observation-size must be at least 1, got 0" in few
     assert "--out must be a folder" in refused(folder, "--out", file)
-    assert "the policy fails on 3 numbers" in refused(folder, "--observation-size", "3")
+    few = refused(folder, "--observation-size", "3")
+    assert "--observation-size must be 4, the size of an observation" in few
+    assert few.rstrip().endswith("got 3.")
     (tmp_path / "text.npz").write_text("none")
     assert "must be an .npz archive" in refused(tmp_path / "text.npz")
     ro.save(file, {"gains": GAINS})

@@ -1,10 +1,17 @@
 """Wrong command lines, made by rule: one line on stderr each, and no traceback."""
 
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+
+from roboopt.cli import main
+from roboopt.cli._flags import all_flags, groups
+from roboopt.cli._main import COMMANDS
 
 SCRIPT = Path(__file__).with_name("wrong_lines.py")
 EVERY = 18  # in the default suite: 84 of some 1500 lines
@@ -28,3 +35,26 @@ def test_a_wrong_command_line_is_answered_in_a_line(tmp_path):
 @pytest.mark.parametrize("first", range(1, EVERY))
 def test_every_wrong_command_line_is_answered_in_a_line(first, tmp_path):
     assert not run(tmp_path, first, EVERY)
+
+
+def test_a_number_out_of_range_is_refused_before_anything_is_read(capsys):
+    tried = 0
+    for name, place in COMMANDS.items():
+        module, _, kind = place.partition(":")
+        command = getattr(import_module(module), kind)
+        hints = get_type_hints(command)
+        for group in groups(command).values():
+            hints |= get_type_hints(group)
+        for flag, field in all_flags(command).items():
+            kinds = {*get_args(hints[field.name]), hints[field.name]} & {int, float}
+            for value in ("-1", "nan")[: 1 + (float in kinds)] if kinds else ():
+                flagged = f"--{flag.replace('_', '-')}"
+                line = [name, *["nowhere"] * (name != "identify"), flagged, value]
+                if flag == "target":
+                    continue  # A return may be any number.
+                assert main(line) == 2
+                said = capsys.readouterr().err
+                number = "-1(.0)?" if value == "-1" else "nan"
+                assert re.search(f"{flagged} must be .*, got {number}[.]?$", said), line
+                tried += 1
+    assert tried > 90

@@ -69,8 +69,8 @@ def test_an_axis_that_never_changed_stays_finite():
     [
         ({"angles": (4,)}, r"`angles` must name axes 0 to 3 .* once each, got \(4,\)"),
         ({"angles": (1, 1)}, "`angles` must name axes 0 to 3 of the input once each"),
-        ({"width": 0}, "`width` and `depth` must be at least 1, got 0 and 2"),
-        ({"depth": 0}, "`width` and `depth` must be at least 1, got 64 and 0"),
+        ({"width": 0}, "`width` must be at least 1, got 0"),
+        ({"depth": 0}, "`depth` must be at least 1, got 0"),
     ],
 )
 def test_bad_settings_are_refused(setting, match):
