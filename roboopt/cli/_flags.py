@@ -22,13 +22,17 @@ KINDS: dict[type, tuple[str, str]] = {
     str: ("TEXT", "text"),
 }
 """The placeholder and the rule of each type of a value."""
-ARGUMENT = re.compile(
-    r"(?:^|(?<=by )|(?<=ive )|(?<=ith ))`(\w+)(?:=([^`]*))?`|`(\w+)=([^`]*)`"
-)
+ARGUMENT = re.compile(r"((?:^|by |ive |ith )?)`(\w+)(?:=([^`]*))?`")
 TAKEN = re.compile(r"(?<=, which takes )\w+(, \w+)*")
 HELP = ("-h", "--help")
-OTHER_NAMES = {"packages": "package", "xacro_args": "xacro_arg", "address": "ray"}
+OTHER_NAMES = {"packages": "package", "xacro_args": "xacro_arg", "options": "option"}
+OTHER_NAMES |= {"address": "ray", "workers": "ray"}
 """Arguments whose flags have another name."""
+OF_OTHERS = {
+    *("model", "task", "tool", "time", "time_step", "target", "error"),
+    *("positions", "velocities", "efforts", "joints", "actuated", "effort_limits"),
+}
+"""Flags whose names are those of arrays, fields and attributes, too."""
 MAX_WIDTH = 80  # columns
 MAX_INT = 2**31 - 1
 MAX_COUNTS = {
@@ -38,8 +42,7 @@ MAX_COUNTS = {
     **dict.fromkeys(("epochs", "minibatches", "updates", "width"), 10**5),
     **dict.fromkeys(("depth", "dagger", "processes"), 1000),
 }
-"""The largest values of flags that memory or a whole day is spent for; else `MAX_INT`.
-"""
+"""The largest values of flags that take memory or a whole day; else `MAX_INT`."""
 FROM_ZERO = {
     *("past_actions", "processes", "episodes", "validation", "held_out", "prior"),
     *("randomize", "discount", "gae_lambda", "value_weight", "entropy_weight"),
@@ -349,10 +352,9 @@ def flags_named(sentence: str, command: Any) -> str:
 def name_flag(message: str, command: Any) -> str:
     """Return a message in one line, its arguments named as flags of a command, if any.
 
-    An argument is the name in backticks that begins the message, one of a group of
-    flags after "by", "give" or "with", and any with a value, as in `repair=True`. A
-    list after "which takes" becomes that of its flags. Nothing else is changed: further
-    names may be those of anything.
+    An argument is a name in backticks; one of `OF_OTHERS` only where it begins the
+    message, follows "by", "give" or "with", or has a value, as in `repair=True`. A
+    list after "which takes" becomes that of its flags.
     """
     line = " ".join(message.split())
     if command is None:
@@ -361,19 +363,19 @@ def name_flag(message: str, command: Any) -> str:
     grouped = flags.keys() - {f.name.rstrip("_") for f in dataclasses.fields(command)}
 
     def said(found: re.Match[str]) -> str:
-        given, value = found[1] or found[3], found[2] or found[4]
+        before, given, value = found.groups()
         name = OTHER_NAMES.get(given, given)
         if name == "robot" and _reads_urdf(command):
             name = "urdf"
         if name == "robot" and name not in flags and "option" in flags:
-            return f"{spelled('option')} robot"
-        known = name in grouped or given in OTHER_NAMES or found[2] or found[3]
-        if name not in flags or (found.start() and not known):
+            return f"{before}{spelled('option')} robot"
+        sure = not found.start() or before or value is not None
+        if name not in flags or (name in OF_OTHERS and not sure):
             return found[0]
         if flags[name].metadata["positional"]:  # as the usage names it
             shown = flags[name].metadata["shown"].partition(".")[0]
-            return shown if shown.isalpha() else name
-        return spelled(name) + _as_words(value)
+            return before + (shown if shown.isalpha() else name)
+        return before + spelled(name) + ("" if value is None else _as_words(value))
 
     def taken(found: re.Match[str]) -> str:
         names = [OTHER_NAMES.get(name, name) for name in found[0].split(", ")]
@@ -382,10 +384,10 @@ def name_flag(message: str, command: Any) -> str:
     return TAKEN.sub(taken, ARGUMENT.sub(said, line))
 
 
-def _as_words(value: str | None) -> str:
+def _as_words(value: str) -> str:
     """Return the words after a flag for a value in Python; none for a value unsaid."""
     try:
-        value = ast.literal_eval(value or "True")
+        value = ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return ""
     if isinstance(value, tuple | list):

@@ -34,7 +34,7 @@ def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
     if isinstance(policy, StatefulPolicy):
         raise RobooptError(
             "`policy` must have no memory to become an ONNX file, got a "
-            f"{type(policy).__name__}: use `export_numpy`."
+            f"{type(policy).__name__}: export it to NumPy."
         )
     try:
         from jax2onnx import to_onnx  # pyright: ignore[reportMissingImports]

@@ -191,8 +191,7 @@ def clone(
     for name, value in (("demonstrator", demonstrator), ("env", env)):
         if dagger and value is None:
             raise RobooptError(
-                "`dagger` asks the demonstrator where the clone acts: it needs "
-                f"`{name}`, got None."
+                f"`dagger` asks the demonstrator where the clone acts: give `{name}`."
             )
     with _made(env, options) as (spec, source, world):
         if (processes or workers is not None) and is_env(source):

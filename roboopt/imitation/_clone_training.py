@@ -227,8 +227,8 @@ class Training:
         """Return the training in which the demonstrator labels what the clone meets."""
         if self.batch_size is None or data.folder is not None:
             raise RobooptError(
-                "`dagger` needs demonstrations that fit in memory and a `policy` other "
-                "than 'flow'."
+                "`dagger` needs demonstrations that fit in memory, and no "
+                "`policy='flow'`."
             )
         source = DAgger(
             env,
@@ -331,7 +331,7 @@ class Training:
         if dropout:
             if size is None or not isinstance(data, Demonstrations):
                 raise RobooptError(
-                    "`dropout` must be 0 with `dagger`, `policy` 'flow' and "
+                    "`dropout` must be 0 with `dagger`, `policy='flow'` and "
                     f"demonstrations that do not fit in memory, got {dropout}."
                 )
             thin = Dropout(objective, dropout)

@@ -122,8 +122,8 @@ def drive_numbers(path: str | PathLike) -> dict[str, Any]:
     drive = content.get("drive") if isinstance(content, dict) else None
     if not isinstance(drive, dict):
         raise RobooptError(
-            f"`drive` must be a `Drive`, its numbers, or a URDF with a `drive` in the "
-            f"file beside it, got {path}, and {file} has none."
+            "`drive` must be a `Drive`, its numbers, or a URDF with those of a drive "
+            f"in the file beside it, got {path}, and {file} has none."
         )
     return drive
 

@@ -22,7 +22,7 @@ MAX_SHARE = 0.05  # of the time, which the motions may take
 MAX_POINTS = 500  # of a learning curve
 HIDDEN = (*NOTES, "timesteps", "episodes")  # of what a log is told
 WATCHED = (
-    "Environments of roboopt have one; one of your own has it with an attribute `urdf` "
+    "Environments of roboopt have one; one of your own has it with an attribute urdf "
     "and a twin in JAX."
 )
 COLORS = {"before": "#d9772b", "after": "#2f80c9"}

@@ -387,3 +387,25 @@ def test_test_files_of_other_sizes_name_their_flag(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "error: --test must have observations of size 2, as those" in said
     assert "got 3" in said
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        ("--dagger 1", "--dagger asks the demonstrator where .*: give --demonstrator"),
+        ("--policy flow --dropout 0.1", "with --dagger, --policy flow and demonst"),
+        ("--policy gmm --loss l1", "--loss is for --policy 'mlp'"),
+        ("--policy categorical", "--policy 'categorical' does not fit"),
+        ("--clip", "--clip needs an --env whose"),
+        ("--option a=1", "--option .* for an --env that"),
+        ("--watch", "--watch needs an --env with"),
+    ],
+)
+def test_errors_speak_of_flags_alone(flags, said, tmp_path, capsys):
+    seen = np.random.default_rng(0).normal(size=(9, 2))
+    runs = [ro.Trajectory(x, x[1:, :1], 0.1) for x in (seen, -seen)]
+    ro.data.save_episodes(tmp_path / "a.npz", runs)
+    line = ["clone", f"{tmp_path}/a.npz", *flags.split(), "--runs", str(tmp_path)]
+    assert main(line) == 2
+    (message,) = capsys.readouterr().err.splitlines()
+    assert re.search(said, message) and "`" not in message

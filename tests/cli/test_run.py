@@ -18,7 +18,7 @@ from shown_robots import motion, scara
 
 from roboopt import RobooptError
 from roboopt.cli import main
-from roboopt.cli._flags import Output, flag, name_flag
+from roboopt.cli._flags import Output, flag, name_flag, parse
 from roboopt.cli._main import COMMANDS
 from roboopt.cli._results import command_of, write_report
 from roboopt.cli._run import run
@@ -397,15 +397,9 @@ def test_a_wrong_word_is_said_in_one_line(fake, capsys, line, said):
     assert printed.startswith("roboopt: error: ")
 
 
-def test_negative_numbers_are_values(fake):
-    seen = []
-
-    def verb(command, work):
-        seen.append(command)
-        return Outcome()
-
-    assert fake("--seconds -1e-3 --angles -1 -2", verb) == 0
-    assert (seen[0].seconds, seen[0].angles) == (-1e-3, (-1, -2))
+def test_negative_numbers_are_values():
+    given = parse(Fake, "", "--seconds -1e-3 --angles -1 -2".split())
+    assert (given.seconds, given.angles) == (-1e-3, (-1, -2))
 
 
 def test_a_result_shows_its_summary_and_refuses_a_path_before_any_drawing(tmp_path):

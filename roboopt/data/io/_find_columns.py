@@ -172,7 +172,7 @@ class _Search:
         """Raise a `ColumnError` for columns that are not there, twice, or too few."""
         header, joints = list(self.header), self.joints
         unknown = [name for name in known.names if name not in header]
-        rule = f"must hold the columns that `columns` names, not {unknown}"
+        rule = f"must hold the columns that are named, and has no {unknown}"
         self.require(not unknown, rule)
         twice = sorted({n for n in known.names if header.count(n) > 1})
         self.require(not twice, f"must hold each column once, got {twice} twice")
