@@ -8,14 +8,16 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt.data import Trajectory
+from roboopt.diagnose import IdentifiabilityReport
 from roboopt.dynamics import ParametricTwin, joint_numbers, linear_parameters
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._base_parameters import BaseParameter, base_parameters
 from roboopt.sysid._condensed import Condensed, effort_rows, is_condensable
 from roboopt.sysid._fitter import effort_windows
 from roboopt.sysid._friction_kinds import MissingFriction, missing_friction
-from roboopt.sysid._friction_velocity import with_scale_slopes
+from roboopt.sysid._friction_velocity import scale_intervals, with_scale_slopes
 from roboopt.sysid._nearest_possible import free_numbers
+from roboopt.sysid._parameters import IDENTIFIED, NOT_EXCITED
 from roboopt.sysid._preparation import (
     impulse_response,
     independent_rate,
@@ -77,10 +79,7 @@ def effort_errors(
     were; `error` is that of the fit, and `velocities` are the velocity scales of
     friction that were fitted too.
     """
-    judging, oversampling = held_out or training, 1.0
-    if cutoff is not None:
-        rate = 1 / (training[0].time_step * error.every)
-        oversampling = max(1.0, rate / independent_rate(cutoff))
+    judging = held_out or training
     joints = model.actuated
     chosen = np.array(joints, int)
     judged = error
@@ -103,7 +102,7 @@ def effort_errors(
     rms = [judge.rms(x)[chosen] for x in (0 * given, given, fitted, best)]
     # What is not noise leaves more of recordings that least squares have not seen.
     noise = np.maximum(known.rms(best), judge.rms(best))
-    spread = np.sqrt(oversampling) * noise
+    spread = np.sqrt(oversampling(error, training, cutoff)) * noise
     models, numbers = (before, model), (given, fitted)
     instants = (rows for _, rows in effort_rows(error, before, windows))
     base = base_parameters(known, spread, models, numbers, free, slopes, instants)
@@ -115,6 +114,46 @@ def effort_errors(
         held_out=bool(held_out),
         geared=_geared(known, before),
         **_missing(error, model, training, cutoff)._asdict(),
+    )
+
+
+def oversampling(
+    error: InverseDynamicsError, runs: Sequence[Trajectory], cutoff: float | None
+) -> float:
+    """Return how many instants there are for each that tells something new."""
+    if cutoff is None:
+        return 1.0
+    rate = 1 / (runs[0].time_step * error.every)
+    return max(1.0, rate / independent_rate(cutoff))
+
+
+def with_likely_scales(
+    report: IdentifiabilityReport,
+    error: InverseDynamicsError,
+    model: ParametricTwin,
+    training: Sequence[Trajectory],
+    cutoff: float | None,
+    velocities: Sequence[str],
+) -> IdentifiabilityReport:
+    """Return the report with intervals of scales that hold all that are as likely."""
+    data, over = (
+        effort_windows(training, error.filter),
+        oversampling(error, training, cutoff),
+    )
+    lower, upper, verdicts = (
+        report.lower.copy(),
+        report.upper.copy(),
+        [*report.verdicts],
+    )
+    for name, ends in scale_intervals(model, error, data, over, velocities).items():
+        if name not in report.names:  # but tied to another
+            continue
+        k = report.names.index(name)
+        lower[k], upper[k] = min(lower[k], ends[0]), max(upper[k], ends[1])
+        if verdicts[k] == IDENTIFIED and not np.isfinite(upper[k]):
+            verdicts[k] = NOT_EXCITED
+    return dataclasses.replace(
+        report, lower=lower, upper=upper, verdicts=tuple(verdicts)
     )
 
 

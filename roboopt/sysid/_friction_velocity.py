@@ -13,6 +13,7 @@ answers, which looks like a large v_s: the friction of each scale is filtered as
 
 import dataclasses
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -43,6 +44,8 @@ SHARES = np.geomspace(1e-3, 0.3, 21)  # of the same
 FINER = np.geomspace(0.75, 1 / 0.75, 21)  # of the best of these
 FAST_SHARES = np.geomspace(0.01, 1.0, 9)  # of the same speed, where Stribeck's ends
 FAST_FINER = np.geomspace(0.7, 1 / 0.7, 9)
+ALL_SHARES = np.geomspace(1e-3, 1.0, 31)  # of the same, among which intervals are told
+CHANCE = NormalDist().inv_cdf(0.975) ** 2  # of χ², by 95 % of noise
 MIN_GAIN = 6.0  # of χ², by which a scale is clearly better
 MIN_SHARE = 0.02  # of the error, likewise where more than noise is left
 MIN_SINGULAR = 1e-10  # relative
@@ -114,6 +117,67 @@ def with_friction_velocity(
         robot = dataclasses.replace(robot, friction_law=law)
     twin = eqx.tree_at(lambda t: t.robot, model.inner, robot)
     return with_names(model, twin), names
+
+
+def scale_intervals(
+    model: ParametricTwin,
+    error: InverseDynamicsError,
+    data: Trajectory,
+    oversampling: float,
+    names: Sequence[str],
+) -> dict[str, tuple[float, float]]:
+    """Return 95 % intervals of velocity scales of Coulomb friction, by likelihood.
+
+    They hold the scales that explain the efforts no worse than the best by more than
+    chance, which derivatives at one scale do not tell: below some scale all are alike,
+    and that interval begins at 0. Its end is infinite where viscous friction would do.
+
+    Args:
+        model: the fitted robot.
+        error: of the efforts.
+        data: the recordings.
+        oversampling: instants of `error` for each that tells something new.
+        names: of the scales, such as "friction_velocity[elbow]".
+    """
+    joints, own = model.robot.joint_names, dry_columns(model)
+    asked = [j for j, name in enumerate(joints) if f"{SCALES[0]}[{name}]" in names]
+    if not asked or not is_condensable(error, model):
+        return {}
+    slow = ALL_SHARES * speeds([data], model.joints)[:, None]
+    fast = own_shapes(model)[:, -1, 1:2]
+    groups = shape_groups(slow, fast, own.shape[1]).reshape(model.joints, -1, 3)
+    condensed = Condensed.of(error, model, data, groups)
+    free, numbers = free_numbers(model)[0], np.asarray(linear_parameters(model), float)
+    count, found = condensed.instants / oversampling, {}
+    for joint in asked:
+        errors, slopes = _fits(condensed.factors[joint], numbers, free, own[joint])
+        errors = np.where(slopes > 0, np.maximum(errors, 1e-300), np.inf)
+        if not np.isfinite(errors[1:]).any():
+            continue
+        worse = 2 * count * np.log(errors[1:] / errors.min())
+        if (ends := _ends(slow[joint], worse)) is not None:
+            found[f"{SCALES[0]}[{joints[joint]}]"] = ends
+    return found
+
+
+def _ends(scales: np.ndarray, worse: np.ndarray) -> tuple[float, float] | None:
+    """Return where χ², `worse` than the best, crosses that of chance.
+
+    None where that is between two scales, and derivatives tell more.
+    """
+    inside = np.flatnonzero(worse <= CHANCE)
+    if len(inside) < 2:
+        return None
+    first, last = inside[0], inside[-1]
+
+    def crossing(near: int, far: int) -> float:
+        share = (CHANCE - worse[near]) / (worse[far] - worse[near])
+        return float(scales[near] * (scales[far] / scales[near]) ** share)
+
+    return (
+        0.0 if first == 0 else crossing(first, first - 1),
+        np.inf if last == len(scales) - 1 else crossing(last, last + 1),
+    )
 
 
 def bounded_scales(

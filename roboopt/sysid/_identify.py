@@ -32,7 +32,7 @@ from roboopt.optimize import Checkpoint, Log, OneLog
 from roboopt.rollouts import robot_notes
 from roboopt.sysid._base_parameters import no_narrower
 from roboopt.sysid._checks import check_arguments, check_runs, check_sources, last_said
-from roboopt.sysid._effort_errors import effort_errors
+from roboopt.sysid._effort_errors import effort_errors, with_likely_scales
 from roboopt.sysid._fitter import Estimate, Fitter
 from roboopt.sysid._fitting import are_clean, fit_clean, fit_noisy
 from roboopt.sysid._friction_velocity import with_names
@@ -313,6 +313,9 @@ def identify(
             efforts = dataclasses.replace(efforts, base=base, **left)
         report, explained = found.identifiability(), fitter.explained(model)
         report = judged_by_size(no_narrower(report, base), found.judged, runs)
+        if found.efforts is not None and "effort" in found.parts:
+            told = model, found.efforts[1], found.cutoff, found.velocities
+            report = with_likely_scales(report, found.efforts[0], *told)
     except KeyboardInterrupt:
         return made  # without the verdicts
     return dataclasses.replace(

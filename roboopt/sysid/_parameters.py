@@ -9,6 +9,8 @@ from roboopt.report import Table, write_csv
 
 IDENTIFIED, AT_BOUND = "identified", "at its bound"
 COMBINED, NOT_EXCITED = "only in combination", "not excited"
+SCALES = "friction_velocity[", "stribeck_velocity["
+"""Parameters that are never 0, but may be too small to tell."""
 ZERO_WITHIN = "zero within its interval"
 WIDE_RATIO = 10.0  # of an end of a positive parameter's interval to its estimate
 WELL_KNOWN_SHARE = 0.2  # of a value: half an interval below is narrow
@@ -44,7 +46,8 @@ class Parameter:
             first, *more = self.explanation.split(", ")
             return f"{first} and others" if short and more else self.explanation
         if self.lower <= 0 <= self.upper:
-            return ZERO_WITHIN
+            scale = self.name.startswith(SCALES)
+            return f"at most {number(self.upper, 2)}" if scale else ZERO_WITHIN
         half = (self.upper - self.lower) / 2
         if half > abs(self.estimate):  # of a positive parameter, whose ends are factors
             ends = self.lower, self.upper

@@ -15,6 +15,7 @@ from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._fitter import Fitter, effort_windows
 from roboopt.sysid._friction_velocity import (
     least_squares_error,
+    scale_intervals,
     unexplained,
     with_friction_velocity,
 )
@@ -96,6 +97,28 @@ def test_filtered_efforts_tell_the_friction(urdf):
     plain = Condensed.of(dataclasses.replace(error, filter=None), model, run)
     wrong = plain.unconstrained(numbers, free_numbers(model)[0])
     assert abs(wrong[-4] - 4) > 0.2
+
+
+def test_an_interval_holds_all_scales_that_are_as_likely(urdf):
+    robot = ro.load_urdf(urdf, linear_damping=0.0, angular_damping=0.0)
+    ones, response = np.ones(1), impulse_response(CUTOFF, STEP)
+    error = InverseDynamicsError(scale=ones, filter=response, staggered=True)
+    names = ("friction_velocity[rail]",)
+    # 20 samples a period of 10 Hz, twice the cutoff, are one that is independent.
+    for scale, believed in ((0.0005, 0.01), (0.08, 0.08), (2.0, 0.01)):
+        given = eqx.tree_at(lambda r: r.friction_velocity, robot, jnp.array([believed]))
+        model = ParametricTwin(ro.Twin(given, STEP), FREE)
+        [run] = smoothed([logged(0.5, scale, 0)], CUTOFF)
+        found = scale_intervals(model, error, run, 20.0, names)
+        # One that is known to less than from one scale tried to the next needs none.
+        assert bool(found) == (scale != 0.08)
+        for lower, upper in found.values():
+            assert lower < scale < upper
+            # Below some scale, and above another, all are alike.
+            assert (lower == 0) == (scale < 0.01) and (upper == np.inf) == (scale > 1)
+    assert scale_intervals(model, error, run, 20.0, ()) == {}
+    row = Parameter(names[0], "m/s", 0.01, 0.01, 0.0, 0.012, "identified", "")
+    assert row.conclusion() == "at most 0.012"
 
 
 def test_a_held_out_recording_may_be_shorter_than_the_filter(urdf):
