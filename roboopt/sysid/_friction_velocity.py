@@ -166,7 +166,7 @@ def _ends(scales: np.ndarray, worse: np.ndarray) -> tuple[float, float] | None:
     None where that is between two scales, and derivatives tell more.
     """
     inside = np.flatnonzero(worse <= CHANCE)
-    if len(inside) < 2:
+    if len(inside) < 2 and not {0, len(scales) - 1} & {*inside.tolist()}:
         return None
     first, last = inside[0], inside[-1]
 

@@ -104,17 +104,16 @@ def test_an_interval_holds_all_scales_that_are_as_likely(urdf):
     ones, response = np.ones(1), impulse_response(CUTOFF, STEP)
     error = InverseDynamicsError(scale=ones, filter=response, staggered=True)
     names = ("friction_velocity[rail]",)
-    # 20 samples a period of 10 Hz, twice the cutoff, are one that is independent.
     for scale, believed in ((0.0005, 0.01), (0.08, 0.08), (2.0, 0.01)):
         given = eqx.tree_at(lambda r: r.friction_velocity, robot, jnp.array([believed]))
         model = ParametricTwin(ro.Twin(given, STEP), FREE)
         [run] = smoothed([logged(0.5, scale, 0)], CUTOFF)
         found = scale_intervals(model, error, run, 20.0, names)
-        # One that is known to less than from one scale tried to the next needs none.
+        # One that is known to less than the ratio of two that are tried needs none.
         assert bool(found) == (scale != 0.08)
         for lower, upper in found.values():
-            assert lower < scale < upper
             # Below some scale, and above another, all are alike.
+            assert lower < scale < upper
             assert (lower == 0) == (scale < 0.01) and (upper == np.inf) == (scale > 1)
     assert scale_intervals(model, error, run, 20.0, ()) == {}
     row = Parameter(names[0], "m/s", 0.01, 0.01, 0.0, 0.012, "identified", "")
