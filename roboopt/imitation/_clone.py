@@ -91,8 +91,8 @@ def clone(
     """Clone behavior from demonstrations, and let the clone do the task.
 
     Args:
-        demonstrations: trajectories; arrays (observations, actions) of one episode, or
-            a dict with these; or whatever `data.load_episodes` reads.
+        demonstrations: trajectories; arrays (observations, actions) of one episode; or
+            whatever `data.load_episodes` reads, such as a dict; or a list of these.
         env: Gymnasium id, environment, or function that makes one; without it the clone
             is trained but does not act.
         policy: "mlp", "linear", "stable" (for motions to one goal, which it reaches

@@ -51,6 +51,8 @@ TOLD_AT_ONCE = "outlying_samples", "jumping_observations"
 UNTOLD_STEP_S = 1.0  # of demonstrations whose time step nothing tells
 MAX_STEP_DIFFERENCE = 0.01  # of the environment's time step
 SEEN = "observations", "actions"
+BESIDE = "weights", "low", "high"
+"""What a dict of samples may hold beside them."""
 PARTS = "training", "validation", "held_out", "known"
 VALIDATION = 0.2  # of the others
 VALIDATION_SEED_OFFSET = 4_000_037
@@ -320,12 +322,12 @@ def _named(finding: Finding, names: Mapping[str, list[str]]) -> Finding:
 
 
 def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Trajectory]:
-    if isinstance(source, str | PathLike) or is_frame(source):
+    if isinstance(source, str | PathLike) or (is_frame(source) and not _plain(source)):
         with argument_called("path", argument):
             return load_episodes(source, **reading)
     runs = [source] if isinstance(source, Trajectory) else source
     if isinstance(runs, list | tuple) and runs:
-        if all(isinstance(one, str | PathLike) for one in runs):
+        if all(isinstance(one, str | PathLike) or is_frame(one) for one in runs):
             each = [_episodes(one, reading, argument) for one in runs]
             return [episode for episodes in each for episode in episodes]
     if isinstance(runs, Sequence) and all(isinstance(x, Trajectory) for x in runs):
@@ -334,8 +336,8 @@ def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Traje
         return single_recordings(runs)
     if not isinstance(source, dict | tuple | list | Demonstrations):
         raise RobooptError(
-            f"`{argument}` must be trajectories, arrays (observations, actions), a "
-            f"file, a folder or a data frame, got {type(source).__name__}."
+            f"`{argument}` must be trajectories, arrays (observations, actions), dicts "
+            f"of these, a file, a folder or a data frame, got {type(source).__name__}."
         )
     samples = Demonstrations.of(source, argument=argument)
     observations = np.asarray(samples.observations)
@@ -350,6 +352,13 @@ def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Traje
         None if x is None else np.asarray(x) for x in (samples.low, samples.high)
     )
     return [Trajectory(seen, np.asarray(samples.actions), step, low=low, high=high)]
+
+
+def _plain(source: Any) -> bool:
+    """Return whether a source is a dict of as many observations as actions alone."""
+    if not isinstance(source, Mapping) or len({*source} - {*BESIDE}) != 2:
+        return False
+    return len({np.shape(value)[:1] for value in source.values()}) == 1
 
 
 def _require_alike(name: str, part: Sequence[Any], episodes: Sequence[Any]) -> None:

@@ -55,7 +55,8 @@ from roboopt.view import scene_or_none
 HORIZONS_S = {True: 1.0, False: 0.4}  # by whether a drive's loop holds the motion
 MAX_REFINEMENTS = 2  # of the time step
 
-Recordings = Trajectory | str | PathLike | Sequence[Trajectory | str | PathLike]
+Recorded = Trajectory | str | PathLike | Mapping[str, Any]
+Recordings = Recorded | Sequence[Recorded]
 
 
 @known_keywords(ReadingOptions)
@@ -94,9 +95,10 @@ def identify(
     Args:
         robot: the robot as it is known: a `Twin`, a `Multibody`, the path of a URDF, or
             a PyBullet environment.
-        recordings: trajectories, or paths of files and folders as `load_recordings`
-            reads them, or `minari:<dataset>`. Observations are [q, q̇]; the efforts
-            [N·m or N], or else the actions, are the efforts that drive the robot.
+        recordings: trajectories, or files, folders or dicts of arrays as
+            `load_recordings` reads them, or `minari:<dataset>`. Observations are
+            [q, q̇]; the efforts [N·m or N], or else the actions, are those that drive
+            the robot.
         held_out: the share of each recording, at its end, that the fit does not see,
             or recordings for judging alone. If None, every third of three or more
             recordings, else a quarter of each; 0 holds out nothing.

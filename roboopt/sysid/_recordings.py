@@ -132,7 +132,7 @@ def _parts(source: Any) -> list[Any]:
 def _named(file: Any, runs: Sequence[Trajectory]) -> Iterator[Recording]:
     """Yield the recordings of a file or a data frame with their names."""
     name = file.name if isinstance(file, Path) else str(file)
-    name = "the table" if is_frame(file) else name
+    name = "the table" if is_frame(file) else name  # of columns, or of arrays
     for k, run in enumerate(runs):
         yield Recording(f"{name}[{k}]" if len(runs) > 1 else name, run)
 

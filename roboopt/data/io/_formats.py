@@ -104,7 +104,7 @@ def load_recordings(
     time_step: float | None = None,
     observation_keys: Sequence[str] | None = None,
 ) -> list[Trajectory]:
-    """Read the recordings of a robot's joints in a file, a folder or a data frame.
+    """Read the recordings of a robot's joints in a file, a folder, or in memory.
 
     They are tables of text, with or without names; `.mat`, `.npz` and JSON by the
     names of their arrays; bags of ROS; Parquet; or what `load_episodes` reads. A
@@ -116,8 +116,7 @@ def load_recordings(
     step.
 
     Args:
-        path: a file; a folder of files; a data frame of pandas or polars; or what
-            `load_episodes` reads.
+        path: a file; a folder of files; or what `load_episodes` reads.
         columns: which columns of a table to read, `Columns` or a dict of its fields;
             recognized by name where None.
         joints: the robot's joints, in whose order named columns are put. Of files of
@@ -212,8 +211,8 @@ def load_episodes(
 
     Args:
         path: a file; a folder of files, or of `save_episodes`, whose arrays are mapped
-            to memory; `minari:` and the id or folder of a dataset; or a data frame of
-            pandas or polars.
+            to memory; `minari:` and the id or folder of a dataset; a data frame; or a
+            dict of arrays, or an object with such attributes, as of imitation.
         time_step: [s], in place of the files'.
         observation_keys: observations of HDF5, Parquet, Zarr and Minari to join to one
             vector, in that order; all vectors, sorted by name, where None.

@@ -1,20 +1,53 @@
-"""Data frames of pandas or polars, recognized by their columns."""
+"""Data in memory: frames of pandas or polars, and the arrays of an episode by name."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import equinox as eqx
 import numpy as np
 
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._columns import is_time
+from roboopt.data.io._customary_names import OTHER_NAMES
+from roboopt.data.io._named_arrays import EPISODES, read_arrays
 from roboopt.data.io._read_table import read_table
 from roboopt.data.io._table import Table
 from roboopt.data.io._units import KNOWN, canonical
 
 
 def is_frame(source: Any) -> bool:
-    """Return whether an object is a table with named columns."""
-    return hasattr(source, "columns") and hasattr(source, "__getitem__")
+    """Return whether an object is a table with named columns, or holds arrays by name.
+
+    These are a dict, or attributes as of the trajectories of imitation and Minari.
+    """
+    framed = hasattr(source, "columns") and hasattr(source, "__getitem__")
+    return framed or _by_name(source) is not None
+
+
+def _by_name(source: Any) -> Mapping[str, Any] | None:
+    """Return the arrays that an object holds by name, None for another object."""
+    if isinstance(source, Mapping):
+        return source
+    own = (
+        {} if isinstance(source, eqx.Module | type) else getattr(source, "__dict__", {})
+    )
+    return own if {*EPISODES} <= {OTHER_NAMES.get(n, n) for n in own} else None
+
+
+def _numeric(
+    arrays: Mapping[str, Any], place: str = ""
+) -> Iterator[tuple[str, np.ndarray | None]]:
+    """Yield the arrays by name, those inside others behind a dot, None of objects."""
+    for name, value in arrays.items():
+        if isinstance(value, Mapping):
+            yield from _numeric(value, f"{place}{name}.")
+        elif value is not None:
+            try:
+                array = np.asarray(value)
+            except ValueError:  # lists of different lengths
+                array = None
+            objects = array is None or array.dtype.kind not in "fiubSU"
+            yield f"{place}{name}", None if objects else array
 
 
 def read_frame(source: Any, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
@@ -24,6 +57,11 @@ def read_frame(source: Any, options: ReadOptions) -> Iterator[tuple[str, Arrays]
     is a column too, and cells that hold vectors of one length are a column for each
     number. The names of a column of several levels are joined; the last may be a unit.
     """
+    if (held := _by_name(source)) is not None:
+        numeric = dict(_numeric(held))
+        left_out = [name for name, array in numeric.items() if array is None]
+        arrays = {name: array for name, array in numeric.items() if array is not None}
+        return read_arrays(arrays, "the arrays given", options, left_out)
     columns = {_name(name): np.asarray(source[name]) for name in source.columns}
     index = getattr(source, "index", None)
     if index is not None:
