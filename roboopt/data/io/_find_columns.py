@@ -1,5 +1,6 @@
 """Which columns of a table are read: of each quantity one a joint, in their order."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from roboopt.data.io._columns import (
     role_of,
     split_name,
 )
-from roboopt.data.io._units import UNITS, unit_of, unknown_unit
+from roboopt.data.io._units import UNITS, unit_of, unknown_unit, without_unit
 
 
 def find_columns(
@@ -110,7 +111,7 @@ class _Search:
     def picked(self, quantity: str) -> tuple[str | None, ...] | None:
         """Return the columns of a quantity in the joints' order, None without any."""
         if (named := getattr(self.given, quantity)) is not None:
-            return tuple(named)
+            return self._named(quantity, tuple(named))
         found, foreign = self.ranked[quantity], self.foreign[quantity]
         if quantity == "velocities" and not found and not {*self.order} & {*foreign}:
             return None
@@ -118,6 +119,9 @@ class _Search:
         for joint, ranks in found.items():
             names = ranks[min(ranks)]
             rule = f"must hold one of the {quantity} of joint {joint}, got {names}"
+            stems = [name for name in map(self._array_of, names) if name]
+            if stems:
+                rule += f"; choose one, as in `{quantity}={stems[:1]}`"
             self.require(len(names) == 1, rule)
             best[joint] = names[0]
         best = self._by_joint(quantity, best)
@@ -129,6 +133,43 @@ class _Search:
         if missing or not (best or idle):
             self.require(False, self._lacking(quantity, best, missing))
         return tuple(best.get(joint) for joint in self.order)
+
+    def _array_of(self, name: str) -> str | None:
+        """Return the name of the array of which a column is one axis, if any."""
+        stem = re.sub(r"[ _.]*[(\[{]?\d+[)\]}]?$", "", without_unit(name).strip())
+        return stem if stem and len(self._columns_of(stem)) > 1 else None
+
+    def _columns_of(self, array: str) -> dict[int | str, str]:
+        """Return the columns of an array by the number or the joint in their names."""
+        wanted, found = split_name(array), {}
+        for name in self.header:
+            words = split_name(name)
+            keys: list[tuple[Any, list[str]]]
+            keys = [(joint, name_parts(joint)) for joint in self.joints or ()]
+            keys += [(int(word), [word]) for word in words if word.isdigit()]
+            for key, parts in keys:
+                for k in range(len(words) - len(parts) + 1):
+                    rest = words[:k] + words[k + len(parts) :]
+                    if words[k : k + len(parts)] == parts and rest == wanted:
+                        found.setdefault(key, name)
+        return found
+
+    def _named(
+        self, quantity: str, named: tuple[str | None, ...]
+    ) -> tuple[str | None, ...]:
+        """Return the columns that are named; an array's name stands for all of its."""
+        given = [name for name in named if name is not None]
+        if len(given) != 1 or given[0] in self.header:
+            return named
+        found, joints = self._columns_of(given[0]), list(self.joints or ())
+        numbers = [found[key] for key in sorted(k for k in found if type(k) is int)]
+        if joints and {*joints} & found.keys():
+            return tuple(found.get(joint) for joint in joints)
+        driven = range(len(joints)) if self.driven is None else self.driven
+        if quantity == "efforts" and len(numbers) == len(driven) < len(joints):
+            by_joint = dict(zip(driven, numbers, strict=True))
+            return tuple(by_joint.get(k) for k in range(len(joints)))
+        return tuple(numbers) or named
 
     def _by_joint(self, quantity: str, best: dict[Any, str]) -> dict[Any, str]:
         """Return columns by the joints of `order`; numbers rise as these do."""
