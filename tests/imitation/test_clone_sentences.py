@@ -4,13 +4,17 @@ import dataclasses
 import warnings
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
+import roboopt_envs  # noqa: F401  registers the environments
 
 import roboopt as ro
 from roboopt.cli import main
 from roboopt.cli._flags import flags_named
 from roboopt.cli.clone import Clone
+from roboopt.imitation._clone_training import NO_BETTER
+from roboopt.imitation._policy_kinds import ON_GRAVITY
 
 SMALL: dict[str, Any] = {"steps": 20, "width": 4, "depth": 1}
 
@@ -394,3 +398,19 @@ def test_actions_that_never_change_are_the_cause_of_an_error_of_zero():
     moving = [dataclasses.replace(still, actions=x) for x in moves]
     made = ro.clone(moving, held_out=[still], policy="linear", **SMALL)
     assert "Hold out more" in said(made)
+
+
+def test_a_linear_clone_on_top_of_gravity_compensation_is_called_so():
+    env = gymnasium.make("roboopt/ArmReach-v0", duration=0.25)
+    expert, _ = ro.imitation.demonstrator(env)
+    runs = ro.rollouts.collect(env, expert, episodes=6, seed=0).episodes()
+    made = ro.clone(runs, env, policy="linear", episodes=1, **SMALL)
+    assert made.description["policy"].endswith(ON_GRAVITY)
+    whole, seen = made.policy.policy, np.asarray(runs[0].observations[3])
+    assert isinstance(whole.policy, ro.policies.LinearPolicy)
+    effort = whole.robot.value.gravity_effort(seen[:2]) + whole.policy(seen)
+    np.testing.assert_allclose(whole(seen), effort, rtol=1e-9)
+    words = {**made.description, "policy": made.description["policy"] + NO_BETTER}
+    kept = dataclasses.replace(made, description=words)
+    assert f"The clone is the linear policy{ON_GRAVITY}: on demon" in said(kept)
+    env.close()
