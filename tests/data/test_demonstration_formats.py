@@ -228,6 +228,7 @@ def padded(path, **told):
         {"traj_lengths": np.array(SIZES)},
         {"mask": PADDED},
         {"valid": PADDED[..., None].astype(float)},
+        {"is_pad": ~PADDED},
         {"dones": ENDED},
         {"terminals": np.zeros_like(ENDED), "timeouts": ENDED, "is_valid": PADDED},
     ],
@@ -240,7 +241,7 @@ def test_padding_of_a_batch_is_left_out(tmp_path, told):
 @pytest.mark.parametrize(
     "told, match",
     [
-        ({"mask": ~PADDED}, "`mask` that is true up to the end of each"),
+        ({"mask": ~PADDED}, "`mask` that changes at the end of each"),
         ({"mask": PADDED, "lengths": np.array([4, 3, 3])}, "1 has 3 .* 2 by `mask`"),
         ({"mask": PADDED, "dones": np.arange(4) > [[0], [0], [3]]}, "by `dones`"),
         ({"lengths": np.array([4, 0, 3])}, "1 to 4 steps, .* have 0 to 4 by `lengths`"),
@@ -249,6 +250,27 @@ def test_padding_of_a_batch_is_left_out(tmp_path, told):
 def test_padding_that_is_contradicted_is_refused(tmp_path, told, match):
     with pytest.raises(ValueError, match=match):
         load_episodes(padded(tmp_path / "x.npz", **told))
+
+
+def test_arrays_with_the_number_of_their_episode_are_its(tmp_path):
+    ends, parts = np.cumsum(SIZES), {"total_size": np.array(3)}
+    for k, (end, size) in enumerate(zip(ends, SIZES, strict=True)):
+        parts[f"observations_{k}"] = OBSERVATIONS[end - size : end]
+        parts[f"actions_{k}"] = ACTIONS[end - size : end]
+        parts[f"terminated_{k}"] = np.array(k == 1)
+    for path in (tmp_path / "x.npz", tmp_path / "x.h5"):
+        if path.suffix == ".npz":
+            np.savez(path, **parts)
+        else:  # as d3rlpy writes it
+            with h5py.File(path, "w") as file:
+                for name, value in parts.items():
+                    file[name] = value
+        runs, said = read(path)
+        check(runs)
+        assert [bool(run.terminated) for run in runs] == [False, True, False]
+        assert "total_size left out" in said
+    axes = {f"obs_{k}": OBSERVATIONS[:, k] for k in (0, 1)} | {"action_0": ACTIONS}
+    check([read(saved(tmp_path / "y.npz", **axes, dones=LAST))[0][k] for k in range(3)])
 
 
 def test_rows_of_an_episode_must_be_together(tmp_path):

@@ -27,6 +27,8 @@ BOUNDARIES = (*WHOLE, *PARTIAL)
 MAX_JUMP_SHARE = 0.05  # of the rows: more are no ends of episodes
 MASKS = ("mask", "masks", "valid", "valid_mask", "is_valid")
 """Of padded batches: which steps are of the episode."""
+PADDING = ("is_pad", "action_is_pad", "padding_mask")
+"""Of padded batches: which steps are not."""
 
 
 def episode_rows(
@@ -158,10 +160,11 @@ def batch_lengths(
         RobooptError: if an array tells no such lengths, or two contradict.
     """
     found: dict[str, np.ndarray] = {}
-    every = np.arange(batch[1])
-    for name in (*LENGTHS, *MASKS, *ENDS, *PARTIAL):
+    every, masks = np.arange(batch[1]), (*MASKS, *PADDING)
+    for name in (*LENGTHS, *MASKS, *PADDING, *ENDS, *PARTIAL):
         value = np.asarray(arrays.get(name, 0))
         value = value[..., 0] if value.shape == (*batch, 1) else value
+        value = value == 0 if name in PADDING else value
         if name in LENGTHS and value.shape == batch[:1]:
             found[name] = value.astype(int)
         elif name not in LENGTHS and value.shape == batch:
@@ -169,18 +172,18 @@ def batch_lengths(
             if name in PARTIAL and not told.any():
                 continue  # It tells no end.
             ends = np.where(told.any(1), told.argmax(1) + 1, batch[1])
-            found[name] = told.sum(1) if name in MASKS else ends
-            if name in MASKS and (told != (every < found[name][:, None])).any():
+            found[name] = told.sum(1) if name in masks else ends
+            if name in masks and (told != (every < found[name][:, None])).any():
                 raise RobooptError(
-                    f"`path` must hold a `{name}` that is true up to the end of each "
-                    f"episode, but that of {where} is not."
+                    f"`path` must hold a `{name}` that changes at the end of each "
+                    f"episode alone, but that of {where} does not."
                 )
     if not found:
         return None
     lengths = np.min([*found.values()], axis=0)
     for name, value in found.items():
         late = value > lengths
-        if name in (*LENGTHS, *MASKS) and late.any():
+        if name in (*LENGTHS, *masks) and late.any():
             k = int(late.argmax())
             other = next(n for n, v in found.items() if v[k] == lengths[k])
             raise RobooptError(

@@ -11,7 +11,13 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.data._trajectory import PER_EPISODE, PER_STEP
-from roboopt.data.io._boundaries import BOUNDARIES, MASKS, TERMINALS, tells_ends
+from roboopt.data.io._boundaries import (
+    BOUNDARIES,
+    MASKS,
+    PADDING,
+    TERMINALS,
+    tells_ends,
+)
 from roboopt.data.io._times import unwrapped
 
 REQUIRED = ("lengths", "time_step", "observations", "actions")
@@ -178,7 +184,16 @@ def _left_out(
     named: Mapping[str, Any], arrays: Mapping[str, Any], where: str
 ) -> Iterator[str]:
     """Yield what to say of arrays of numbers that are not read."""
-    known = {*NAMES, NEXT, *BOUNDARIES, *MASKS, *RATES, *SYNONYMS, "episode_returns"}
+    known = {
+        *NAMES,
+        NEXT,
+        *BOUNDARIES,
+        *MASKS,
+        *PADDING,
+        *RATES,
+        *SYNONYMS,
+        "episode_returns",
+    }
     rest = [
         name
         for name, value in named.items()

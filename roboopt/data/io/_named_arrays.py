@@ -63,6 +63,10 @@ def read_arrays(
     }
     if {name.partition(".")[0] for name in arrays} == REPLAY_GROUPS:
         arrays = {name.partition(".")[2]: value for name, value in arrays.items()}
+    if numbered := _numbered(arrays):
+        ends = tuple(f"_{place}" for place in {n.partition(".")[0] for n in numbered})
+        left_out = [*left_out, *(n for n in arrays if not n.endswith(ends))]
+        arrays = numbered
     arrays = _with_observations(arrays, where, options)
     episodes = are_episodes(arrays)
     texts = {n: v for n, v in arrays.items() if v.dtype.kind in "SUO"}
@@ -139,6 +143,25 @@ def are_named(names: Iterable[str], joints: Sequence[str] | None) -> bool:
 
 def _names_joints(name: str) -> bool:
     return name.split(".")[-1].lower().replace("_", "") in JOINT_NAMES
+
+
+def _numbered(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return arrays such as `observations_3` as `3.observations`, if there are such.
+
+    Each number must have vectors of observations and actions: else they count axes.
+    """
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for whole, value in arrays.items():
+        name, _, number = whole.rpartition("_")
+        if number.isdigit():
+            found.setdefault(number, {})[OTHER_NAMES.get(name, name)] = value
+    for part in found.values():
+        if not {*EPISODES} <= part.keys() or np.shape(part[EPISODES[0]])[1:] in (
+            (),
+            (1,),
+        ):
+            return {}
+    return {f"{place}.{n}": x for place, part in found.items() for n, x in part.items()}
 
 
 def _groups(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
