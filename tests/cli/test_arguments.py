@@ -129,6 +129,19 @@ assert not slow, slow
     assert done.returncode == 0, done.stderr
 
 
+def test_python_collects_no_garbage_as_a_command_ends():
+    code = """
+import gc
+import sys
+from roboopt.cli import main
+sys.argv = ["roboopt", "--help"]
+main()
+assert gc.get_freeze_count() > len(gc.get_objects())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_mistyped_command_is_answered_with_those_there_are(refused):
     message = refused("tun")
     assert all(name in message for name in COMMANDS) and "mean tune?" in message

@@ -52,6 +52,7 @@ def run(page: str, *, slow: bool) -> None:
             for line in block.code.replace("\\\n", " ").splitlines():
                 command(line)
     print(END)
+    gc.freeze()  # as the command does
 
 
 def command(line: str) -> None:
