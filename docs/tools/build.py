@@ -3,14 +3,17 @@
 The pages are those of `docs/`, and these, which are made from other files: the README
 is the home page; each namespace of `reference.md` gets a page with the docstrings of
 its names; and `examples.md` shows the files that it lists. They are written to
-`build/docs`.
+`build/docs`, from where MkDocs takes them: this file is a hook of it, so that `mkdocs
+build` and `mkdocs serve` work alone, too.
 """
 
+import argparse
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 DOCS, PAGES = ROOT / "docs", ROOT / "build" / "docs"
@@ -104,9 +107,19 @@ def write_pages() -> None:
         page.write_text(text)
 
 
-if __name__ == "__main__":
+def on_config(config: Any) -> Any:
+    """Write all pages, and let MkDocs build these."""
     write_pages()
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "site").resolve()
+    config.docs_dir = str(PAGES)
+    return config
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Build the site, strictly.")
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=ROOT / "site", help="of the site"
+    )
+    folder = parser.parse_args().folder.resolve()
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)]
     failed = subprocess.run(command, cwd=ROOT).returncode
     if not failed:

@@ -129,6 +129,13 @@ def test_the_site_builds_strictly(folder):
     assert (folder / "index.html").is_file()
 
 
+def test_the_builder_says_how_it_is_called(tmp_path):
+    command = [sys.executable, str(ROOT / "docs/tools/build.py"), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "[folder]" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 @needs_chromium
 def test_every_page_is_whole_quiet_and_alone(folder, address, page):
     names = [
