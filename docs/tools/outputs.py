@@ -1,8 +1,9 @@
 """Run pages as notebooks: `python docs/tools/outputs.py docs/tutorials/tune.md ...`.
 
 A page is the one source. Its blocks run in order in a new folder with a copy of
-`examples/`, Python in one session and shell commands in place. What they print goes to
-`docs/notebooks/NAME.ipynb`, and into the page under each line `<!-- output -->`. Where
+`examples/`, Python in one session and shell commands in place. What they print goes
+into the page under each line `<!-- output -->`, and to `docs/notebooks/NAME.ipynb` if
+the page links to a notebook. Where
 a block ends by printing a result, its cell ends with the result itself, which the
 notebook shows as tables. Under a line `<!-- example NAME -->` goes what
 `examples/NAME.py` prints.
@@ -24,6 +25,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "docs" / "notebooks"
+NOTED = "[The same page as a notebook]"
 OUTPUT = re.compile(r"<!-- output -->\n```text\n.*?```\n\n?", re.DOTALL)
 FOLLOWING = re.compile(r"(```python\n(?:(?!```).)*```\n\n)```text\n.*?```\n", re.DOTALL)
 LINK = re.compile(r"(\]\()([^)#:\s]+)(#[^)\s]*)?\)")  # to a file of this project
@@ -33,9 +35,10 @@ NOISE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|^.*\r", re.MULTILINE)  # colors, bar
 
 def notebook(page: Path) -> Any:
     """Return the notebook of a page, without outputs, with the links of its folder."""
-    text = FOLLOWING.sub(r"\1", OUTPUT.sub("", page.read_text()))
-    text = re.sub(r"\s\[The same page as a notebook\]\(.*?\)\.?", "", text)
-    made = jupytext.reads(re.sub(r"<!-- \w+ -->\n", "", text), "md")
+    text = page.read_text()
+    plain = FOLLOWING.sub(r"\1", OUTPUT.sub("", text))
+    plain = re.sub(rf"\s{re.escape(NOTED)}\(.*?\)\.?", "", plain)
+    made = jupytext.reads(re.sub(r"<!-- \w+ -->\n", "", plain), "md")
 
     def moved(match: re.Match[str]) -> str:
         file = os.path.relpath(page.parent / match[2], NOTEBOOKS)
@@ -44,7 +47,7 @@ def notebook(page: Path) -> Any:
     for number, cell in enumerate(made.cells):
         if cell.cell_type == "markdown":
             cell.source = LINK.sub(moved, cell.source)
-        elif not cell.source.startswith("%%"):
+        elif NOTED in text and not cell.source.startswith("%%"):
             cell.source = showing(cell.source)
         cell.id = str(number)
         cell.metadata = {}
@@ -161,9 +164,11 @@ def main() -> None:
         page = Path(name).resolve()
         if "<!-- example" in page.read_text():
             fill_examples(page)
-        if "[The same page as a notebook]" in page.read_text():
+        text = page.read_text()
+        if NOTED in text or "<!-- output -->" in text:
             made = run(page)
             fill(page, made)
+        if NOTED in text:
             nbformat.write(made, NOTEBOOKS / f"{page.stem}.ipynb")
         print(page.name)
 

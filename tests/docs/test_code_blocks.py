@@ -53,3 +53,15 @@ def test_the_blocks_of_a_page_run_in_order(page, slow, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith(f"{END}\n")
+
+
+EXAMPLES = [
+    page
+    for page in PAGES[1:]  # The README is for a checkout.
+    if any("examples/" in block.code for block in blocks(page))
+]
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.stem)
+def test_a_page_says_where_the_files_are_that_its_code_reads(page):
+    assert "`cp -r CHECKOUT/examples .`" in page.read_text()

@@ -12,6 +12,11 @@ PAGES = [
     p for p in DOCS.rglob("*.md") if "[The same page as a notebook]" in p.read_text()
 ]
 TUTORIALS = [page for page in PAGES if page.parent.name == "tutorials"]
+OTHERS = [
+    p
+    for p in DOCS.rglob("*.md")
+    if "<!-- output -->" in p.read_text() and p not in PAGES
+]
 MAX_BYTES = 500_000
 NUMBER = re.compile(r"[−+-]?\d[\d.]*(e[−+-]?\d+)?|–")
 QUOTED = re.compile(r"<!-- output -->\n```text\n(.*?)\n?```", re.DOTALL)
@@ -63,3 +68,13 @@ def test_a_tutorial_prints_what_it_quotes(page):
     for old, new in zip(found.cells, run(page).cells, strict=True):
         if old.cell_type == "code" and not old.source.startswith("%%bash"):
             assert words(new) == words(old)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", OTHERS, ids=lambda page: page.stem)
+def test_a_guide_prints_what_it_quotes(page):
+    said = {words(cell) for cell in run(page).cells if cell.cell_type == "code"}
+    quoted = QUOTED.findall(page.read_text())
+    assert quoted
+    for text in quoted:
+        assert " ".join(NUMBER.sub(" ", text).split()) in said
