@@ -25,6 +25,7 @@ from roboopt.report import (
     VerbResult,
     Video,
     bars,
+    ceiling_notes,
     evaluation_metrics,
     evaluation_motions,
     evaluation_record,
@@ -207,6 +208,7 @@ class CloneResult(VerbResult):
             count = len(self.evaluations["clone"].returns)
             same = ", the same for all" if len(self.evaluations) > 1 else ""
             notes.insert(0, f"{counted(count, 'episode')} from random starts{same}.")
+            notes[1:1] = ceiling_notes(self.evaluations)
         title = "Doing the task" if self.evaluations else "The error"
         return Section(title, [*self.summary().tables, Notes(notes)])
 

@@ -3,6 +3,7 @@
 from roboopt.report._csv import write_csv as write_csv
 from roboopt.report._drawing import INK as INK
 from roboopt.report._drawing import Drawing as Drawing
+from roboopt.report._evaluations import ceiling_notes as ceiling_notes
 from roboopt.report._evaluations import evaluation_metrics as evaluation_metrics
 from roboopt.report._evaluations import evaluation_motions as evaluation_motions
 from roboopt.report._evaluations import evaluation_record as evaluation_record

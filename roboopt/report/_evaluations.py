@@ -31,6 +31,23 @@ def evaluation_table(evaluations: Mapping[str, Evaluation]) -> Table:
     return Table(HEADER, rows)
 
 
+def ceiling_notes(evaluations: Mapping[str, Evaluation]) -> list[str]:
+    """Say where Student's interval of a mean return ends above what seems the highest.
+
+    That is a return which more than half of the episodes have, and none exceeds.
+    """
+    notes = []
+    for name, found in evaluations.items():
+        top, high = found.returns.max(), found.mean_return.high
+        if np.mean(found.returns == top) > 0.5 and high > top:
+            notes.append(
+                f"Most episodes of {name} have the highest return, {number(top)}: its "
+                f"interval ends above, at {number(high)}, since Student's knows no "
+                "bound of a return."
+            )
+    return notes
+
+
 def evaluation_metrics(found: Evaluation | None) -> dict[str, float]:
     """Return the share of successes, if they are known, and the mean return."""
     if found is None:

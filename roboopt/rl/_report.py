@@ -16,6 +16,7 @@ from roboopt.report import (
     Section,
     Table,
     Video,
+    ceiling_notes,
     motions,
     performance,
     replay_section,
@@ -60,6 +61,7 @@ def _evaluation(result: Any) -> Section:
         text = f"{min(counts)} fresh episodes without exploration"
         same = ", from the same starts for both" if len(found) > 1 else ""
         notes.insert(0, f"{text}{same}.")
+        notes[1:1] = ceiling_notes(found)
     tables = [x for x in result.summary().tables if isinstance(x, Table)]
     return Section("Evaluation", [*tables, Notes(notes)])
 

@@ -30,6 +30,9 @@ TOLD = "what-it-should-tell-time-step-success-pictures"
 GHOST = "in-the-report-the-replay-and-its-ghost"
 RATE = "control-at-the-rate-of-the-robot-50-hz-500-hz-1-khz"
 OVERSHOOT = "my-arm-overshoots-its-goal-how-do-i-stop-it"
+GAINS = "how-do-i-set-the-gains-at-the-start-the-initial-gains"
+BEFORE_AND_AFTER = "what-is-the-difference-between-before-and-after"
+DISTURBANCES = "does-it-simulate-wind-pushes-or-other-disturbances-from-outside"
 RECORD = "how-to-record-motions-that-excite-all-parameters"
 FLOATING = "drones-quadrupeds-humanoids-a-floating-base"
 
@@ -245,6 +248,11 @@ QUESTIONS = {
     ),
     "payload mass at the gripper": (RECORDINGS, "a-payload"),
     "loss is nan": ("faq.html", "what-if-the-loss-is-nan"),
+    "set the gains at the start": ("control.html", "set-the-gains-at-the-start"),
+    "initial gains": ("faq.html", GAINS),
+    "difference between before and after": ("faq.html", BEFORE_AND_AFTER),
+    "wind": ("faq.html", DISTURBANCES),
+    "external disturbance": ("faq.html", DISTURBANCES),
     "joystick demonstrations": ("tutorials/clone.html", "your-demonstrations"),
 }
 """Words as typed: the address of the page, and the anchor where there is one."""

@@ -11,7 +11,7 @@ import pytest
 import roboopt_envs  # noqa: F401  registers the environments
 
 import roboopt as ro
-from roboopt.report import motions, padded, performance, write_history
+from roboopt.report import ceiling_notes, motions, padded, performance, write_history
 from roboopt.rollouts import EnvSpec, Evaluation, evaluate, signals
 
 
@@ -40,6 +40,24 @@ def test_episodes_of_different_lengths_are_drawn():
     page = motions(names, {"clone": found}).html()
     assert page.count("<svg") == 5 and "test episodes 0 to 1 of 2" in page
     assert "data-film" not in page and "tolerance" not in page
+
+
+def test_an_interval_beyond_the_highest_return_is_explained():
+    def found(*lengths):
+        episodes = [
+            ro.Trajectory(
+                np.zeros((t + 1, 1)), np.zeros((t, 1)), 1.0, rewards=np.ones(t)
+            )
+            for t in lengths
+        ]
+        return Evaluation.of(ro.Trajectory.from_episodes(episodes))
+
+    # Three of four are 50, and the mean 46 ± 3.18 · 4: up to 58.73.
+    (said,) = ceiling_notes({"clone": found(50, 34, 50, 50), "other": found(5, 7, 9)})
+    assert (
+        said.startswith("Most episodes of clone") and "50" in said and "58.73" in said
+    )
+    assert ceiling_notes({"same": found(50, 50, 50)}) == []
 
 
 def test_the_tolerances_of_a_task_are_shaded_and_its_criterion_is_told():
