@@ -79,7 +79,10 @@ class Drawing:
         """Use at most `count` round numbers on the horizontal axis."""
         from matplotlib.ticker import MaxNLocator
 
-        locator = MaxNLocator(count, steps=TICK_STEPS, integer=self.integer)
+        fewest = 1 if self.integer else 2  # One step has one tick.
+        locator = MaxNLocator(
+            count, steps=TICK_STEPS, integer=self.integer, min_n_ticks=fewest
+        )
         self.axes.xaxis.set_major_locator(locator)
 
     @cached_property

@@ -180,3 +180,10 @@ def test_ticks_below_a_million_are_in_full():
     assert "×10" not in drawn.svg and "800000" in drawn.svg
     (drawn,) = curves({"loss": np.linspace(1e7, 9e7, 50)}, {})
     assert "×10" in drawn.svg
+
+
+def test_the_only_step_has_the_only_tick():
+    drawn = spread("Norm", np.zeros(1), np.ones(1), axis="gradient step")
+    low, high = drawn.axes.get_xlim()
+    ticks = [x for x in drawn.axes.get_xticks() if low <= x <= high]
+    np.testing.assert_allclose(ticks, [0.0], atol=1e-12)
