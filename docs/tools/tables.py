@@ -1,6 +1,7 @@
 """Pages that fit a window, for MkDocs.
 
-Tables break long names at signs, and phones stack their rows. Flags are not broken. A
+Tables break long names at signs, and phones stack their rows. Sentences in what a
+program prints wrap on phones. Flags are not broken. A
 picture leads to its file, which a phone shows larger.
 """
 
@@ -13,6 +14,13 @@ CELL = re.compile(r"(<td\b)([^>]*>)(.*?)(?=</td>)", re.DOTALL)
 TAG = re.compile(r"(<[^>]*>)")
 CODE = re.compile(r"<code>.*?</code>", re.DOTALL)
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+PRINTED = re.compile(
+    r'((?:<!-- output -->\s*)?<div class="language-text[^>]*><pre><span></span><code>)'
+    r"(.*?)(?=</code>)",
+    re.DOTALL,
+)
+TABLE_RULE, COLUMNS = "─", re.compile(r"^ |\S  ")
+MIN_SPACES = 3  # in the first line of a sentence
 PICTURE = re.compile(r'<img\b[^>]*?\bsrc="([^"]+)"[^>]*>')
 # Between letters, so that 1/s, 0.5 and a/b remain whole.
 SIGN = re.compile(r"((?<=\w\w)[_/.=,(]+)(?=[\w*]{3})|(?<=[a-z]{2})(?=[A-Z][a-z]{2})")
@@ -50,7 +58,20 @@ def whole(code: re.Match[str]) -> str:
     return "".join(parts)
 
 
+def wrapping(block: re.Match[str]) -> str:
+    """Return what a program prints, with its sentences marked, which may wrap."""
+    if TABLE_RULE not in block[2] and not block[0].startswith("<!--"):
+        return block[0]
+    marked, inside = "", False
+    for line in block[2].splitlines(keepends=True):
+        single = line.strip() and not COLUMNS.search(line) and TABLE_RULE not in line
+        inside = bool(single) and (inside or line.count(" ") >= MIN_SPACES)
+        marked += f'<span class="sentence">{line}</span>' if inside else line
+    return block[1].replace("language-text", "language-text printed") + marked
+
+
 def on_post_page(output: str, **_) -> str:
     """Return a page that fits; the search has read the page before."""
     output = CODE.sub(whole, TABLE.sub(fitted, output))
+    output = PRINTED.sub(wrapping, output)
     return PICTURE.sub(r'<a href="\1">\g<0></a>', output)
