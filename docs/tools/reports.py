@@ -38,6 +38,9 @@ SECTIONS = {
     "chain": ("motions-before-and-after",),
 }
 SIZE: Any = {"width": 900, "height": 1200}  # [pixels], of a picture
+PHONE: Any = {"width": 390, "height": 1200}
+STILL = "h2, .bar, .replay figcaption { display: none }"
+"""Hides what a picture cannot do, and what the page with the picture says itself."""
 SEEK = "s => { s.value = 0.3 * s.max; s.dispatchEvent(new Event('input')); }"
 WHOLE = """height => 16 + Math.max(
     ...[...document.querySelectorAll("p, table, video, figure")]
@@ -66,6 +69,15 @@ def write_picture(shot: bytes, name: str) -> None:
     small.save(IMAGES / f"{name}.png", optimize=True)
 
 
+def top_of(page: Any) -> bytes:
+    """Return a picture of the top of a page, which cuts no block."""
+    size = page.viewport_size
+    height = page.evaluate(WHOLE, size["height"])
+    return page.screenshot(
+        clip={"x": 0, "y": 0, "width": size["width"], "height": height}
+    )
+
+
 def photograph(report: Path) -> None:
     """Write pictures of the top and of the sections of a report."""
     with sync_playwright() as playwright:
@@ -76,9 +88,13 @@ def photograph(report: Path) -> None:
         page.goto(report.as_uri())
         page.wait_for_timeout(1000)
         name = report.stem
-        width, height = SIZE["width"], page.evaluate(WHOLE, SIZE["height"])
-        top = page.screenshot(clip={"x": 0, "y": 0, "width": width, "height": height})
-        write_picture(top, f"report_{name}")
+        write_picture(top_of(page), f"report_{name}")
+        small = browser.new_page(viewport=PHONE, device_scale_factor=2)
+        small.goto(report.as_uri())
+        small.wait_for_timeout(1000)
+        write_picture(top_of(small), f"report_{name}_phone")
+        small.close()
+        page.add_style_tag(content=STILL)
         for slider in page.locator("#replay-in-3d input[type=range]").all():
             slider.evaluate(SEEK)
             page.wait_for_timeout(1000)

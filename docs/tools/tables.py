@@ -21,7 +21,9 @@ PRINTED = re.compile(
 )
 TABLE_RULE, COLUMNS = "─", re.compile(r"^ |\S  ")
 MIN_SPACES = 3  # in the first line of a sentence
-PICTURE = re.compile(r'<img\b[^>]*?\bsrc="([^"]+)"[^>]*>')
+PICTURE = re.compile(
+    r'(?:<picture>\s*<source[^>]*>\s*)?<img\b[^>]*?\bsrc="([^"]+)"[^>]*>(?:\s*</picture>)?'
+)
 # Between letters, so that 1/s, 0.5 and a/b remain whole.
 SIGN = re.compile(r"((?<=\w\w)[_/.=,(]+)(?=[\w*]{3})|(?<=[a-z]{2})(?=[A-Z][a-z]{2})")
 
@@ -59,7 +61,9 @@ def whole(code: re.Match[str]) -> str:
 
 
 def wrapping(block: re.Match[str]) -> str:
-    """Return what a program prints, with its sentences marked, which may wrap."""
+    """Return commands, and the sentences that a program prints, so that they wrap."""
+    if block[2].startswith("roboopt "):  # commands, which are not run
+        return block[0].replace("language-text", "language-bash", 1)
     if TABLE_RULE not in block[2] and not block[0].startswith("<!--"):
         return block[0]
     marked, inside = "", False

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = 3  # an answer is among so many pages
 pytestmark = pytest.mark.slow
 
+LOADED = "() => [...document.images].every(i => i.complete)"
 MISSING = "() => [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
 # A flag begins at the end of a line and goes on in the next.
 BROKEN_FLAGS = """() => [...document.querySelectorAll(".md-content code")]
@@ -148,9 +149,10 @@ def test_every_page_is_whole_quiet_and_alone(folder, address, page):
     for name in names:
         page.goto(address + name, wait_until="load")
         page.add_style_tag(content=".md-search { display: none }")  # beside the page
-        assert not page.evaluate(MISSING), name
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_function(LOADED)  # pictures of phones are others
+            assert not page.evaluate(MISSING), (name, width)
             assert_nothing_is_cut_off(page)
             assert_no_table_scrolls(page)
             # Code of 88 columns fits a computer; commands wrap on a phone.
