@@ -43,14 +43,14 @@ class Demonstrations(eqx.Module):
     """The actuators' upper limits."""
 
     def __check_init__(self):
-        count, size = len(self.observations), self.actions.shape
+        size = self.actions.shape
         if self.observations.ndim != 2 or self.actions.ndim not in (2, 3):
             raise RobooptError(
                 "`observations` must have shape (sample, obs) and `actions` (sample, "
                 "act) or (sample, chunk, act), got "
                 f"{self.observations.shape} and {size}."
             )
-        if count != size[0]:
+        if (count := len(self.observations)) != size[0]:
             raise RobooptError(
                 "`observations` and `actions` must have equal lengths, got "
                 f"{count} and {size[0]}."

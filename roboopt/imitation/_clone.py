@@ -255,7 +255,8 @@ def clone(
                 return {}
 
         recorded = None
-        if demonstrator is None and all(e.rewards is not None for e in data.whole):
+        alike = len({e.time_step for e in data.whole}) == 1 and demonstrator is None
+        if alike and all(e.rewards is not None for e in data.whole):
             recorded = Evaluation.of(Trajectory.from_episodes(data.whole))
 
         def unjudged(training: Training, result: Result) -> CloneResult:

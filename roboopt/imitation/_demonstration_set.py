@@ -37,6 +37,7 @@ from roboopt.data import (
 )
 from roboopt.diagnose import Finding, check_demonstrations
 from roboopt.imitation._baselines import usual_action
+from roboopt.imitation._in_memory import is_plain, named_pair
 from roboopt.imitation._masks import by_masks
 from roboopt.policies import with_past_actions
 from roboopt.rollouts import Signals, told_time_step
@@ -51,8 +52,6 @@ TOLD_AT_ONCE = "outlying_samples", "jumping_observations"
 UNTOLD_STEP_S = 1.0  # of demonstrations whose time step nothing tells
 MAX_STEP_DIFFERENCE = 0.01  # of the environment's time step
 SEEN = "observations", "actions"
-BESIDE = "weights", "low", "high"
-"""What a dict of samples may hold beside them."""
 PARTS = "training", "validation", "held_out", "known"
 VALIDATION = 0.2  # of the others
 VALIDATION_SEED_OFFSET = 4_000_037
@@ -322,14 +321,18 @@ def _named(finding: Finding, names: Mapping[str, list[str]]) -> Finding:
 
 
 def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Trajectory]:
-    if isinstance(source, str | PathLike) or (is_frame(source) and not _plain(source)):
+    runs = [named_pair(x) for x in source] if type(source) in (list, tuple) else source
+    every = runs if isinstance(runs, list) and runs else [source]
+    arrays = all(map(is_frame, every)) and not all(map(is_plain, every))
+    if isinstance(source, str | PathLike) or arrays:
         with argument_called("path", argument):
-            return load_episodes(source, **reading)
+            return load_episodes(runs, **reading)
+    if every is runs and all(
+        isinstance(x, str | PathLike) or is_frame(x) for x in runs
+    ):
+        each = [_episodes(one, reading, argument) for one in runs]
+        return [episode for episodes in each for episode in episodes]
     runs = [source] if isinstance(source, Trajectory) else source
-    if isinstance(runs, list | tuple) and runs:
-        if all(isinstance(one, str | PathLike) or is_frame(one) for one in runs):
-            each = [_episodes(one, reading, argument) for one in runs]
-            return [episode for episodes in each for episode in episodes]
     if isinstance(runs, Sequence) and all(isinstance(x, Trajectory) for x in runs):
         if not runs:
             raise RobooptError(f"`{argument}` must hold at least one episode.")
@@ -351,14 +354,9 @@ def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Traje
     low, high = (
         None if x is None else np.asarray(x) for x in (samples.low, samples.high)
     )
-    return [Trajectory(seen, np.asarray(samples.actions), step, low=low, high=high)]
-
-
-def _plain(source: Any) -> bool:
-    """Return whether a source is a dict of as many observations as actions alone."""
-    if not isinstance(source, Mapping) or len({*source} - {*BESIDE}) != 2:
-        return False
-    return len({np.shape(value)[:1] for value in source.values()}) == 1
+    actions = np.asarray(samples.actions)
+    actions = actions.astype(int) if actions.dtype == bool else actions
+    return [Trajectory(seen, actions, step, low=low, high=high)]
 
 
 def _require_alike(name: str, part: Sequence[Any], episodes: Sequence[Any]) -> None:

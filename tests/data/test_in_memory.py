@@ -70,6 +70,28 @@ def test_as_many_observations_as_actions_alone_keep_the_last_action():
     assert made.held_out[0].steps == 8
 
 
+@pytest.mark.filterwarnings("ignore:`time_step`")
+@pytest.mark.parametrize("count", [2, 3])
+def test_pairs_are_an_episode_each(count):
+    made = ro.clone([(SEEN, ACTED)] * count, **SMALL)
+    assert made.held_out[0].steps == 8 and len(made.held_out) < count
+    made = ro.clone([(SEEN[:8], ACTED > 0)] * count, steps=2, held_out=0.5)
+    assert made.held_out[0].actions.dtype == int
+
+
+def test_what_several_lack_is_told_once():
+    with pytest.warns(UserWarning) as caught:
+        ro.clone([{"obs": SEEN, "acts": ACTED}] * 4, **SMALL)
+    told = [str(w.message) for w in caught if "`time_step`" in str(w.message)]
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("given", [(1.0, 2.0), {"obs": 1.0, "acts": 2.0}])
+def test_numbers_alone_are_refused(given):
+    with pytest.raises(ro.RobooptError, match="`observations` must have shape"):
+        ro.clone(given, **SMALL)
+
+
 def test_recordings_are_read_by_the_names_of_their_arrays():
     t = np.arange(200) * 0.01
     q = np.stack([np.sin(3 * t), np.cos(2 * t)], 1)

@@ -351,7 +351,7 @@ def _numbers(name: str, value: Any, where: str) -> np.ndarray:
     if name == "rewards" and array.ndim > 1 and array.shape[-1] == 1:
         array = array[..., 0]
     if name in ("actions", "lengths") or array.dtype.kind == "f":
-        return array
+        return array.astype(int) if array.dtype.kind == "b" else array
     return array.astype(float)
 
 

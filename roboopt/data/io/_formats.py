@@ -206,13 +206,12 @@ def load_episodes(
     tables with observations and actions under customary names, and flags or counts that
     tell where episodes end; HDF5 of robomimic, D4RL and ALOHA; LeRobot's datasets;
     replay buffers in Zarr; and Minari. Where an episode has as many observations as
-    actions, and nothing tells the observation after the last, that action is dropped,
-    and its reward counts with that of the action before.
+    actions, and none follows the last, that action, but not its reward, is dropped.
 
     Args:
         path: a file; a folder of files, or of `save_episodes`, whose arrays are mapped
-            to memory; `minari:` and the id or folder of a dataset; a data frame; or a
-            dict of arrays, or an object with such attributes, as of imitation.
+            to memory; `minari:` and a dataset's id or folder; a data frame; a dict of
+            arrays, or an object with such attributes, as of imitation; or several.
         time_step: [s], in place of the files'.
         observation_keys: observations of HDF5, Parquet, Zarr and Minari to join to one
             vector, in that order; all vectors, sorted by name, where None.
@@ -349,8 +348,9 @@ def recording_files(path: Any) -> list[Any]:
 
 def _sources(path: Any) -> list[tuple[Any, Reader]]:
     """Return the files that `path` names, and the reader of each."""
-    if is_frame(path):
-        return [(path, read_frame)]
+    held = path if isinstance(path, list) else [path]
+    if all(map(is_frame, held)) and held:
+        return [(one, read_frame) for one in held]
     if str(path).startswith(MINARI):
         return [(str(path).removeprefix(MINARI), read_minari)]
     path = as_path(path)

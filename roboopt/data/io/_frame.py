@@ -61,7 +61,7 @@ def read_frame(source: Any, options: ReadOptions) -> Iterator[tuple[str, Arrays]
         numeric = dict(_numeric(held))
         left_out = [name for name, array in numeric.items() if array is None]
         arrays = {name: array for name, array in numeric.items() if array is not None}
-        return read_arrays(arrays, "the arrays given", options, left_out)
+        return read_arrays(arrays, "the dictionary", options, left_out)
     columns = {_name(name): np.asarray(source[name]) for name in source.columns}
     index = getattr(source, "index", None)
     if index is not None:

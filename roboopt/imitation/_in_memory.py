@@ -1,0 +1,22 @@
+"""Demonstrations in memory, as users hold them: pairs and dicts of arrays."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+BESIDE = {"weights", "low", "high"}
+"""What a dict of samples may hold beside observations and actions."""
+
+
+def named_pair(one: Any) -> Any:
+    """Return the observations and actions of a tuple by name, or what else it is."""
+    pair = isinstance(one, tuple) and len(one) == 2 and np.ndim(one[0]) == 2
+    return {"observations": one[0], "actions": one[1]} if pair else one
+
+
+def is_plain(source: Any) -> bool:
+    """Return whether a source is a dict of as many observations as actions alone."""
+    if not isinstance(source, Mapping) or len({*source} - BESIDE) != 2:
+        return False
+    return len({np.shape(value)[:1] for value in source.values()}) == 1
