@@ -241,12 +241,12 @@ wrong = {
     "minari:a --urdf {u} --randomize 0.3": "--randomize is for --collect, got 0.3",
     "--env arm --collect --time t": "--time is for recordings, got t",
     "--env arm --collect --randomize 1": "--randomize must be 0 or more and below 1",
-    "--env arm --collect --duration 0": "--duration must be positive and finite",
-    "--env arm --collect --time-step 0": "--time-step must be positive and finite",
+    "--env arm --collect --duration 0": "--duration must be positive",
+    "--env arm --collect --time-step 0": "--time-step must be positive",
     "--env arm --collect --seed -1": "--seed must be at least 0, got -1",
     "minari:a --urdf {u} --error all": "--error must be one of auto, motion, effort",
-    "minari:a --urdf {u} --cutoff 0": "--cutoff must be positive and finite, got 0",
-    "minari:a --urdf {u} --prior -1": "--prior must be 0 or more",
+    "minari:a --urdf {u} --cutoff 0": "--cutoff must be positive, got 0",
+    "minari:a --urdf {u} --prior -1": "--prior must be at least 0",
     "minari:a --urdf {u} --held-out 1": "--held-out must be 0 or more and below 1",
 }
 
