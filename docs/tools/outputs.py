@@ -168,8 +168,8 @@ def main() -> None:
         if NOTED in text or "<!-- output -->" in text:
             made = run(page)
             fill(page, made)
-        if NOTED in text:
-            nbformat.write(made, NOTEBOOKS / f"{page.stem}.ipynb")
+            if NOTED in text:
+                nbformat.write(made, NOTEBOOKS / f"{page.stem}.ipynb")
         print(page.name)
 
 

@@ -3,6 +3,7 @@
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -253,7 +254,8 @@ def test_padding_that_is_contradicted_is_refused(tmp_path, told, match):
 
 
 def test_arrays_with_the_number_of_their_episode_are_its(tmp_path):
-    ends, parts = np.cumsum(SIZES), {"total_size": np.array(3)}
+    ends = np.cumsum(SIZES)
+    parts: dict[str, Any] = {"total_size": np.array(3)}
     for k, (end, size) in enumerate(zip(ends, SIZES, strict=True)):
         parts[f"observations_{k}"] = OBSERVATIONS[end - size : end]
         parts[f"actions_{k}"] = ACTIONS[end - size : end]
