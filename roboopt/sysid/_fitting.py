@@ -88,9 +88,11 @@ def fit_clean(
         return None
     simulated = _are_simulated(runs, twin)
     # The effort on a joint that nothing drives is 0, as without any mass: only the
-    # motion shows the mass.
+    # motion shows the mass. A joint that is held still moves as with an infinite one.
     if error == "auto":
-        error = "motion" if fitter.passive or not simulated else "effort"
+        still = (np.ptp(np.vstack(positions(runs)), axis=0) == 0).any()
+        by_efforts = not fitter.passive and (simulated or still)
+        error = "effort" if by_efforts else "motion"
     parts, data, efforts = {}, {}, None
     if not fitter.passive:
         judge = fitter.effort_error(effort_windows(runs), central=not simulated)
@@ -98,16 +100,14 @@ def fit_clean(
         _suspect(fitter, fitter.start, *efforts)
     if error != "motion":
         data["effort"] = effort_windows(runs)
-        only = fitter.passive and error == "both"
-        parts["effort"] = fitter.effort_error(
-            data["effort"], central=not simulated, driven_only=only
-        )
+        only, windows = fitter.passive and error == "both", data["effort"]
+        settings = {"driven_only": only, "central": not simulated}
+        parts["effort"] = fitter.effort_error(windows, **settings)
     if error != "effort":
         data["motion"] = fitter.motion_windows(runs)
-        lead = lead_steps(fitter.start, runs[0].time_step)
-        parts["motion"] = PredictionError.for_data(
-            fitter.start, data["motion"], horizon=1, lead=lead
-        )
+        settings = {"horizon": 1, "lead": lead_steps(fitter.start, runs[0].time_step)}
+        windows = data["motion"]
+        parts["motion"] = PredictionError.for_data(fitter.start, windows, **settings)
     found = fitter.fit(parts, data, tolerance=CLEAN_TOLERANCE)
     if "effort" in parts:
         whole, left = (np.asarray(p["effort"].scale) for p in (parts, found.parts))
