@@ -3,6 +3,7 @@
 import warnings
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import roboopt as ro
@@ -34,12 +35,14 @@ def test_it_does_not_count_as_infinitely_heavy(tmp_path):
         speed = np.stack([0 * times, 5 * amplitude * np.cos(phase)], 1)
         turned = np.stack([0 * times, -25 * amplitude * np.sin(phase)], 1)
         # The load swings by itself, and its motor needs what the motion takes.
-        taken = np.asarray(jax.vmap(twin.inverse_dynamics)(angle, speed, turned))
+        motion = map(jnp.asarray, (angle, speed, turned))
+        taken = np.asarray(jax.vmap(twin.inverse_dynamics)(*motion))
         efforts = taken + 0.01 * random.normal(size=taken.shape)
         runs.append(ro.Trajectory(np.hstack([angle, speed]), efforts[:-1], STEP))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the joint that stands still
         made = ro.identify(given, runs, progress=False)
+    assert made.identifiability is not None
     names = list(made.model.names)
     verdicts = dict(zip(names, made.identifiability.verdicts, strict=True))
     assert verdicts["mass[trolley]"] == "not excited"
