@@ -82,3 +82,49 @@ def test_an_episode_of_nothing_but_zeros_is_refused(tmp_path):
         value[1] = 0.0
     with pytest.raises(ValueError, match="all arrays of episode 1 are zero"):
         read(tmp_path / "x.npz", arrays)
+
+
+def held(arrays, last=False):
+    """Return the batch with the last row of each episode in place of zeros."""
+    made = {name: value.copy() for name, value in arrays.items()}
+    for k, size in enumerate(SIZES):
+        more = made["observations"].shape[1] - STEPS
+        made["observations"][k, size + more :] = made["observations"][
+            k, size + more - 1
+        ]
+        for name in ("actions", "rewards") if last else ():
+            made[name][k, size:] = made[name][k, size - 1]
+    return made
+
+
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("last", [True, False])  # or zero actions and rewards
+def test_rows_that_repeat_the_last_are_left_out_with_a_warning(tmp_path, more, last):
+    arrays = held(batch(more), last)
+    runs, said = read(tmp_path / "x.npz", arrays)
+    assert [run.steps for run in runs] == [size - 1 + more for size in SIZES]
+    for k, run in enumerate(runs):
+        seen = arrays["observations"][k, : SIZES[k] + more]
+        np.testing.assert_array_equal(run.observations, seen)
+    # Episodes of 5 and 7 of the 9 steps: 4 + 2 in all.
+    assert "2 of the 3 episodes, 6 in all and up to 4 of 9, repeat" in said
+    told = arrays | {"lengths": np.full(3, STEPS)}
+    runs, said = read(tmp_path / "y.npz", told)
+    assert [run.steps for run in runs] == [STEPS - 1 + more] * 3
+    assert "before exactly" not in said
+
+
+def test_a_motion_that_slows_down_to_rest_stays_whole_and_is_told(tmp_path):
+    runs, said = read(tmp_path / "x.npz", batch(final=0.5))
+    assert {run.steps for run in runs} == {STEPS - 1}
+    assert "3 episodes" in said and "come to rest" in said
+
+
+def test_one_episode_that_stops_or_rewards_that_change_are_no_padding(tmp_path):
+    arrays = held(batch(), last=True)
+    one = {name: value[:2] for name, value in arrays.items()}
+    paid = arrays | {"rewards": np.random.default_rng(1).normal(size=(3, STEPS))}
+    for name, made in {"one": one, "paid": paid}.items():
+        runs, said = read(tmp_path / f"{name}.npz", made)
+        assert {run.steps for run in runs} == {STEPS - 1}
+        assert "before exactly" not in said

@@ -139,15 +139,10 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
     batch = fields["actions"].shape[:2]
     if fields["actions"].ndim == 3:
         counts = batch_lengths(arrays, batch, where)
-        if (
-            counts is None
-            and (counts := unpadded_lengths(fields, (NEXT,), where)) is not None
-        ):
-            options.note(
-                f"{where}: all arrays of {(counts < batch[1]).sum()} of the {rows} "
-                "episodes are zero at the end, which is left out as padding: `lengths` "
-                "would tell it."
-            )
+        if counts is None:
+            counts, note = unpadded_lengths(fields, (NEXT,), where)
+            for said in filter(None, [note]):
+                options.note(said)
         fields |= {} if counts is None else {"lengths": counts}
     if flat:
         seen = fields["observations"], fields.get(NEXT)
