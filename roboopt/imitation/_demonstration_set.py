@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError, argument_called, require
+from roboopt._errors import RobooptError, argument_called
 from roboopt.data import (
     Demonstrations,
     StreamedDemonstrations,
@@ -119,13 +119,11 @@ class DemonstrationSet:
         fraction = HELD_OUT if named or held_out is None else held_out
         if held_out is None and folder is None:
             fraction = default_share(len(episodes))
-        aside = _episodes(held_out, reading, "held_out") if named else []
+        aside = _alike(held_out, reading, "held_out", episodes) if named else []
         share = VALIDATION if validation is None else validation
         selecting: Sequence[Trajectory] = []
         if not isinstance(share, int | float):
-            selecting, share = _episodes(share, reading, "validation"), 0.0
-        for name, part in (("validation", selecting), ("held_out", aside)):
-            _require_alike(name, part, episodes)
+            selecting, share = _alike(share, reading, "validation", episodes), 0.0
         findings = _checked([*episodes, *selecting, *aside], env)
         findings = [_named(finding, names) for finding in findings]
         for finding in findings:
@@ -359,13 +357,23 @@ def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Traje
     return [Trajectory(seen, actions, step, low=low, high=high)]
 
 
-def _require_alike(name: str, part: Sequence[Any], episodes: Sequence[Any]) -> None:
-    """Refuse demonstrations of other sizes than those that the clone learns from."""
+def _alike(
+    source: Any, reading: dict[str, Any], argument: str, episodes: Sequence[Any]
+) -> list[Trajectory]:
+    """Return further demonstrations, of the sizes of those to learn from."""
+    if type(source) is list and source and isinstance(source[0], str | PathLike):
+        each = [_alike(one, reading, argument, episodes) for one in source]
+        return [episode for part in each for episode in part]
+    part = _episodes(source, reading, argument)
     for axes in SEEN:
         own = getattr(episodes[0], axes).shape[-1]
-        others = {size for e in part if (size := getattr(e, axes).shape[-1]) != own}
-        rule = f"have {axes} of size {own}, as those to learn from"
-        require(not others, name, rule, max(others, default=own))
+        if others := {getattr(e, axes).shape[-1] for e in part} - {own}:
+            where = f" in {source}" if isinstance(source, str | PathLike) else ""
+            raise RobooptError(
+                f"`{argument}` must have {axes} of size {own}, as those to learn from, "
+                f"got {others.pop()}{where}."
+            )
+    return part
 
 
 def _clipped(episodes: Sequence[Trajectory], env: Any) -> list[Trajectory]:

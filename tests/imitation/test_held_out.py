@@ -144,3 +144,15 @@ def test_the_command_names_them(tmp_path, capsys):
     capsys.readouterr()
     assert main(["clone", str(MASKED), *both, *few]) == 2
     assert "--test and --held-out exclude each other" in capsys.readouterr().err
+
+
+def test_demonstrations_of_other_sizes_are_named_with_their_file(tmp_path):
+    one = ro.data.Trajectory(np.zeros((4, 2)), np.ones((3, 1)), 1.0)
+    other = dataclasses.replace(one, observations=np.zeros((4, 5)))
+    for name, episode in {"one": one, "other": other}.items():
+        ro.data.save_episodes(tmp_path / f"{name}.npz", [episode] * 2)
+    files = [tmp_path / "one.npz", tmp_path / "other.npz"]
+    reading: dict[str, Any] = {"seed": 0, "time_step": None}
+    for argument in ("held_out", "validation"):
+        with pytest.raises(ro.RobooptError, match=f"`{argument}` .* 5 in .*other.npz"):
+            DemonstrationSet.load([one], None, **{argument: files}, **reading)
