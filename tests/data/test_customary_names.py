@@ -100,3 +100,47 @@ def test_a_flipped_byte_of_parquet_with_checksums_is_seen(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="broken"):
         load_episodes(path, time_step=0.1)
+
+
+@pytest.mark.parametrize(
+    "seen, acted, episode",
+    [
+        ("state_", "a", "ep"),
+        ("s", "action_", "traj_id"),
+        ("obs_", "control_", "demo"),
+        ("observation.state_", "acts_", "trajectory"),
+        ("o_", "u_", "EPISODE"),
+    ],
+)
+def test_tables_have_the_customary_names_of_arrays(tmp_path, seen, acted, episode):
+    table = pd.DataFrame(
+        {f"{seen}{k}": column for k, column in enumerate(OBSERVATIONS.T)}
+        | {f"{acted}{k}": column for k, column in enumerate(ACTIONS.T)}
+        | {episode: np.repeat(np.arange(len(SIZES)), SIZES), "t": 0.1 * np.arange(ROWS)}
+    )
+    path = tmp_path / "x.csv"
+    table.to_csv(path, index=False)
+    check(read(path)[0])
+
+
+def test_an_array_called_episode_tells_the_episodes(tmp_path):
+    for name, words in {"x": [0, 1, 2], "y": ["a", "b", "c"]}.items():
+        told = {"episode": np.repeat(words, SIZES), "dt": 0.1}
+        path = saved(tmp_path / f"{name}.npz", obs=OBSERVATIONS, acts=ACTIONS, **told)
+        check(read(path)[0])
+
+
+def test_episodes_of_a_table_are_told_by_all_columns_that_number_them(tmp_path):
+    table = pd.DataFrame({"obs_0": np.arange(8.0), "act_0": np.arange(8.0) / 3})
+    table["run"], table["episode"] = np.repeat([0, 1], 4), [0, 0, 1, 1] * 2
+    table.to_csv(tmp_path / "x.csv", index=False)
+    runs, _ = read(tmp_path / "x.csv", time_step=0.1)
+    assert [run.steps for run in runs] == [1, 1, 1, 1]
+
+
+def test_a_table_that_lacks_names_is_refused_with_those_to_give(tmp_path):
+    frame = pd.DataFrame({"t": [0.0, 0.1], "x": [1.0, 2.0], "a0": [1.0, 2.0]})
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    with pytest.raises(ValueError, match=r"of observations with .*`obs_0`") as caught:
+        load_episodes(tmp_path / "x.csv")
+    assert "`act_0`" not in str(caught.value)

@@ -35,8 +35,10 @@ SYNONYMS = {
 OTHER_NAMES = {
     **SYNONYMS,
     **dict.fromkeys(("states", "state", "observation.state"), "observations"),
-    **dict.fromkeys(("act", "controls"), "actions"),
-    "next_states": NEXT,
+    **dict.fromkeys(("act", "control", "controls"), "actions"),
+    **dict.fromkeys(("next_state", "next_states"), NEXT),
+    **dict.fromkeys(("episode", "ep", "ep_id", "demo", "demo_id"), "episode_index"),
+    **dict.fromkeys(("traj", "trajectory", "trajectory_id"), "episode_index"),
 }
 """Common other names, which are read where the array has no other."""
 RATES = ("fps", "fs", "rate", "hz", "frequency", "sampling_rate", "control_freq")
@@ -63,6 +65,9 @@ def renamed(
     named = dict(arrays)
     for name in set(OTHER_NAMES.values()) - set(arrays):
         found = [other for other in arrays if OTHER_NAMES.get(other) == name]
+        if name == "episode_index":
+            rows = [np.shape(arrays[n])[:1] for n in arrays if meaning(n) == "actions"]
+            found = [other for other in found if np.shape(arrays[other])[:1] in rows]
         if len(found) == 1:
             named[name] = named.pop(found[0])
     if not {"observations", "actions"} <= named.keys():
@@ -78,6 +83,11 @@ def renamed(
     named = _split_at_indices(named)
     notes = _unwrap_times(named, where), _split_by_times(named, where)
     return named, [*filter(None, notes), *_left_out(named, arrays, where)]
+
+
+def meaning(name: str) -> str:
+    """Return the name of `NAMES` that has the meaning of another, or the other."""
+    return OTHER_NAMES.get(name, name)
 
 
 def told_step(arrays: Mapping[str, Any]) -> float | None:

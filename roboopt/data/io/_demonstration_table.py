@@ -1,4 +1,8 @@
-"""Tables of demonstrations: columns of observations and of actions by their names."""
+"""Tables of demonstrations: columns of observations and of actions by their names.
+
+The names are those of arrays (`_customary_names`), each with a number or a name of the
+axis, as in `obs_0` or `action_gripper`; of columns with numbers, a letter is enough.
+"""
 
 import contextlib
 import re
@@ -10,35 +14,41 @@ import numpy as np
 
 from roboopt.data.io._arrays import ReadOptions
 from roboopt.data.io._boundaries import BOUNDARIES, INDICES
-from roboopt.data.io._columns import ColumnError, find_time
+from roboopt.data.io._columns import ColumnError, find_time, is_run
+from roboopt.data.io._customary_names import OTHER_NAMES, meaning
 from roboopt.data.io._table import Table
 from roboopt.data.io._times import read_stamps
 from roboopt.data.io._units import unit_scale
 
-OBSERVED = ("observation", "observations", "obs", "state", "states")
-ACTED = ("action", "actions", "act", "acts")
+LETTERS = {"observations": ("o", "s"), "actions": ("a", "u")}
+"""Of columns with a number, as `s0` and `a0`."""
+BESIDE = {*BOUNDARIES, "rewards"} - {*INDICES}
+WHOLE = "state", "states"
+"""Columns that are no axis of a state, but say in which one a program is."""
 
 
 def read_demonstrations(table: Table, options: ReadOptions) -> dict[str, Any] | None:
     """Return the arrays of a table of observations and actions, None of another one."""
-    observed, acted = (_columns_of(table.header, words) for words in (OBSERVED, ACTED))
-    if not observed or not acted:
+    letters = options.untold is not None  # Demonstrations were asked for.
+    found = {name: _columns_of(table.header, name, letters) for name in LETTERS}
+    if not all(found.values()):
         return None
     arrays: dict[str, Any] = {}
-    for name, columns in (("observations", observed), ("actions", acted)):
+    for name, columns in found.items():
         columns = options.ordered(name, columns, table.path)
         arrays[name] = np.stack([*table.arrays(columns).values()], axis=1)
         options.names.setdefault(name, [*columns])
     if not np.mod(arrays["actions"], 1).any() and arrays["actions"].shape[1] == 1:
         arrays["actions"] = arrays["actions"].astype(int)
-    for name in table.header:
-        if name.lower() in (*INDICES, "episode", "run", "trial"):
-            numbers: dict[str, int] = {}
-            labels = (str(cell).strip() for cell in table.named(name))
-            index = [numbers.setdefault(label, len(numbers)) for label in labels]
-            arrays["episode_index"] = np.array(index)
-        elif name.lower() in (*BOUNDARIES, "reward", "rewards"):
-            arrays[name.lower()] = table.numbers(name)
+    told = {name: meaning(name.lower()) for name in table.header}
+    arrays |= {n: table.numbers(k) for k, n in told.items() if n in BESIDE}
+    if ids := [name for name in told if told[name] in INDICES or is_run(name)]:
+        numbers: dict[tuple[str, ...], int] = {}
+        labels = zip(
+            *(map(str.strip, map(str, table.named(x))) for x in ids), strict=True
+        )
+        index = [numbers.setdefault(label, len(numbers)) for label in labels]
+        arrays["episode_index"] = np.array(index)
     with contextlib.suppress(ColumnError):
         time = find_time(table.header, lambda _: True, Path(table.path))
         stamps = read_stamps(table.named(time), unit_scale(time, "times"), time)
@@ -48,16 +58,40 @@ def read_demonstrations(table: Table, options: ReadOptions) -> dict[str, Any] | 
     return arrays
 
 
-def _columns_of(header: Sequence[str], words: Sequence[str]) -> list[str]:
-    """Return the columns whose names begin with one of some words, in their order.
+def how_to_name(header: Sequence[str]) -> str:
+    """Return which columns a table of demonstrations lacks, and what to call them."""
+    lacking = [name for name in LETTERS if not _columns_of(header, name, True)]
+    words = {name: _words(name) for name in lacking}
+    begin = [
+        f"those of {name} with {', '.join(w for w in own if w[:-1] not in own)}"
+        for name, own in words.items()
+    ]
+    such = " and ".join(f"`{own[0]}_0`" for own in words.values())
+    return (
+        f"Begin the names of columns, one a number, {'; '.join(begin)}, such as "
+        f"{such}; beside them may be `time`, `episode`, `reward` and `done`."
+    )
+
+
+def _words(name: str) -> list[str]:
+    """Return what the columns of observations or actions may begin with."""
+    words = {name, *(other for other, own in OTHER_NAMES.items() if own == name)}
+    return sorted((word for word in words if word.isalpha()), key=len)
+
+
+def _columns_of(header: Sequence[str], name: str, letters: bool) -> list[str]:
+    """Return the columns of observations or actions, in their order.
 
     Columns of one name and a number each, as `obs_10`, come by their numbers.
     """
-    found = []
-    for name in header:
-        first = re.match(r"[^\W\d_]+", name.lower())
-        if first and first[0] in words and name.lower() not in ("state", "states"):
-            found.append(name)
+    words, found = _words(name), []
+    for column in header:
+        first = re.match(r"[^\W\d_]+", column.lower())
+        if first and first[0] in words and column.lower() not in WHOLE:
+            found.append(column)
+    if not found and letters:
+        ones = "".join(LETTERS[name])
+        found = [x for x in header if re.fullmatch(rf"[{ones}]_?\[?\d+\]?", x.lower())]
     numbered = [re.fullmatch(r"(.*?)(\d+)\]?", name) for name in found]
     if all(numbered) and len({match[1] for match in numbered if match}) == 1:
         numbers = [int(match[2]) for match in numbered if match]

@@ -76,7 +76,7 @@ def read_arrays(
             f"`path` must hold the names of joints as text, but {unread[0]} of {where} "
             "holds objects: leave it out, or save it with `dtype=str`."
         )
-    used = [n for n in texts if n in INDICES or _names_joints(n)]
+    used = [n for n in texts if OTHER_NAMES.get(n, n) in INDICES or _names_joints(n)]
     unused = [*left_out, *(n for n in texts if n not in used)]
     if unused:
         options.note(f"{where}: {', '.join(unused)} left out: no arrays of numbers.")

@@ -21,7 +21,7 @@ from roboopt.data.io._columns import (
     is_current,
     is_time,
 )
-from roboopt.data.io._demonstration_table import read_demonstrations
+from roboopt.data.io._demonstration_table import how_to_name, read_demonstrations
 from roboopt.data.io._find_columns import find_columns
 from roboopt.data.io._gaps import MAX_LEFT_OUT_SHARE, whole_samples
 from roboopt.data.io._sparse import apart, common_time, on_one_clock
@@ -120,7 +120,8 @@ def _found(
         raise RobooptError(
             "`path` must hold demonstrations, as columns or arrays of observations "
             f"(`obs…`) and actions (`action…`), but {path} holds {shown}"
-            f"{', …' if len(table.header) > MAX_SHOWN else ''}."
+            f"{', …' if len(table.header) > MAX_SHOWN else ''}. "
+            f"{how_to_name(table.header)}"
         ) from error
     return options, columns, run_column
 
