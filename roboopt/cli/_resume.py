@@ -61,13 +61,16 @@ def finished(command: Any) -> str:
     return f"{said} It goes on with another {' or '.join(more)}." if more else said
 
 
-def how_to_resume(command: Any, path: str) -> str:
-    """Return the line that says how to go on with the run in `path`."""
+def how_to_resume(command: Any, path: str, *, learned: bool = False) -> str:
+    """Return the line that says how to go on with the run in `path`.
+
+    Where it has `learned` what it was to, only what follows is left.
+    """
     words = ["roboopt", type(command).__name__.lower(), FLAG, path]
     for name, value in code_named(command):  # Files alone import none.
         positional = all_flags(command)[name].metadata["positional"]
         words += [value] if positional else [spelled(name), value]
-    return f"To continue: {shlex.join(words)}"
+    return f"To {'finish it' if learned else 'continue'}: {shlex.join(words)}"
 
 
 def how_to_report(command: Any, path: str) -> str:

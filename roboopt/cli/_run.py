@@ -155,7 +155,8 @@ def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:
     print(dataclasses.replace(summary, sentences=said))
     if result.interrupted or ending():
         if (folder.work / CHECKPOINT).exists():
-            print(how_to_resume(command, os.path.relpath(folder.path)))
+            path, learned = os.path.relpath(folder.path), _has_learned(result)
+            print(how_to_resume(command, path, learned=learned))
         return exit_code()
     from roboopt.tuning import TuneResult
 
@@ -251,10 +252,14 @@ def _settings(command: Any, result: VerbResult) -> dict[str, Any]:
 
 def _is_complete(result: VerbResult) -> bool:
     """Return whether neither time nor an evaluation that was asked for is missing."""
+    return not getattr(result, "evaluation_failure", "") and _has_learned(result)
+
+
+def _has_learned(result: VerbResult) -> bool:
+    """Return whether no signal, time limit or source ended the descent."""
     parts = [result, *(getattr(result, name, None) for name in ("result", "training"))]
     ended = {getattr(part, "reason", None) for part in parts}
-    failed = getattr(result, "evaluation_failure", "")
-    return not failed and ended.isdisjoint(("seconds", "interrupted", "source"))
+    return ended.isdisjoint(("seconds", "interrupted", "source"))
 
 
 def _version(package: str) -> str | None:

@@ -111,6 +111,8 @@ def _selection(made: Any) -> list[str]:
         return []
     last = known[np.isfinite(known)][-1]
     what, unit = "an error", " in the unit of the table"
+    if not made.errors:  # and so no table
+        unit = " standard deviations of the actions"
     if made.loss_axes is None:
         what, unit = "a loss", ""
     shown = lambda loss: number(as_error(loss, made.loss_axes))  # noqa: E731

@@ -42,6 +42,7 @@ class Outcome(VerbResult):
     extra: str = ""
     fails: type[BaseException] | None = None
     stopped: bool = False
+    reason: str = "steps"
 
     def summary(self):
         return Summary("A run", [], ["Improved."])
@@ -168,6 +169,18 @@ def test_a_result_is_kept_whatever_ends_its_report(fake, tmp_path, error):
 def test_an_interrupted_result_is_kept_and_ends_the_command(fake, tmp_path):
     assert fake("", lambda c, w: Outcome(stopped=True)) == 130
     assert left(tmp_path / "runs" / "fake") == {"controller.npz", "settings.json"}
+
+
+@pytest.mark.parametrize(
+    "reason, said", [("steps", "To finish it"), ("interrupted", "To continue")]
+)
+def test_a_run_says_whether_it_has_learned_what_it_was_to(fake, capsys, reason, said):
+    def verb(command, work):
+        (work / "checkpoint.npz").write_text("")
+        return Outcome(stopped=True, reason=reason)
+
+    assert fake("", verb) == 130
+    assert f"{said}: roboopt fake --resume runs/fake" in capsys.readouterr().out
 
 
 def test_an_interrupted_verb_leaves_nothing(fake, tmp_path, capsys):
