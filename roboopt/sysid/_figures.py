@@ -19,6 +19,8 @@ FRAME_HEIGHT = 1.33  # inches above and below the rows: title, axis
 MIN_MARGIN = 1e-6  # of an axis to either side
 MAX_RATIO = 10.0  # of losses on a linear axis
 MAX_OVERSHOOT = 0.6  # of the measured range; curves that go further are cut off
+STILL = 1e-6  # of its value, which a joint at rest varies by at most
+MAX_STILL_ROOM = 1.0  # rad, m, rad/s or m/s: around the line of a joint at rest
 
 
 def whiskers(title: str, unit: str, rows: Sequence[tuple[str, Parameter]]) -> Drawing:
@@ -83,8 +85,8 @@ def predictions(
 ) -> Drawing:
     """Draw predicted motion, in windows that share ends, over the measured one."""
     label = f"{title}: predicted and measured" if label is None else label
-    low, high = np.nanmin(measured), np.nanmax(measured)
-    room = MAX_OVERSHOOT * max(high - low, 1e-9)
+    bottom, top = _view(measured, predicted)
+    span = top - bottom
     with panel(title, "time [s]", f"[{unit}]", label=label) as made:
         own = {"color": INK, "alpha": 0.35, "lw": 3.5, "label": "measured"}
         made.axes.plot(time, measured, **own)
@@ -94,12 +96,31 @@ def predictions(
                 along = time[number * steps : (number + 1) * steps + 1]
                 own = {"color": COLORS[name], "lw": 1.2, "label": name}
                 # Far out, the number is of no interest and breaks the drawing.
-                values = np.clip(values, low - 2 * room, high + 2 * room)
+                values = np.clip(values, bottom - span, top + span)
                 made.axes.plot(along, values, **own)
-        bottom, top = made.axes.get_ylim()
-        made.axes.set_ylim(max(bottom, low - room), min(top, high + room))
+        made.axes.set_ylim(bottom, top)
         made.axes.set_xlim(time[0], time[-1])
     return made
+
+
+def _view(
+    measured: Float[np.ndarray, " time"],
+    predicted: Mapping[str, Float[np.ndarray, "window node"]],
+) -> tuple[float, float]:
+    """Return what the vertical axis spans: the measured motion, and some around it.
+
+    A joint at rest has no range that errors could be judged by: its axis spans these.
+    """
+    low, high = float(np.nanmin(measured)), float(np.nanmax(measured))
+    curves = np.concatenate([np.ravel(windows) for windows in predicted.values()])
+    curves = curves[np.isfinite(curves)]
+    least, room = STILL * max(abs(low), abs(high), STILL), MAX_OVERSHOOT * (high - low)
+    if high - low <= least:
+        far = max(low - curves.min(initial=low), curves.max(initial=high) - high)
+        room = max(min(1.1 * far, MAX_STILL_ROOM), least)
+    seen = np.clip(np.append(curves, [low, high]), low - room, high + room)
+    margin = 0.05 * (seen.max() - seen.min()) or room
+    return max(seen.min() - margin, low - room), min(seen.max() + margin, high + room)
 
 
 def fit_losses(history: Mapping[str, Float[np.ndarray, " step"]]) -> Drawing:

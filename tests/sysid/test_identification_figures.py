@@ -31,3 +31,24 @@ def test_the_motion_that_is_drawn_is_not_a_rest():
     assert _liveliest(states, 5) == 10
     # What moves at first begins at first.
     assert _liveliest(states[::-1] + 0.0, 5) == 0
+
+
+def test_a_prediction_off_a_joint_at_rest_is_drawn_off_it():
+    # The joint never moves, and one model moves it by 4.4 mm.
+    time, rest = np.arange(5) / 10, np.zeros(5)
+    windows = {"fitted": rest[None], "URDF": np.linspace(0, 4.4e-3, 5)[None]}
+    axes = predictions("Führung", "m", time, rest, windows).axes
+    low, high = axes.get_ylim()
+    np.testing.assert_allclose(axes.get_lines()[-1].get_ydata()[-1], 4.4e-3)
+    assert low < 0 and 4.4e-3 < high < 6e-3
+    # What leaves the axis is cut off, not drawn inside of it.
+    windows["URDF"] = np.array([[0.0, 1.0, 50.0, 1e30, -1e30]])
+    axes = predictions("Führung", "m", time, rest, windows).axes
+    drawn, (low, high) = axes.get_lines()[-1].get_ydata(), axes.get_ylim()
+    assert high < 1.2 < drawn[2] and drawn[3] > high and drawn[4] < low
+
+
+def test_a_joint_at_rest_without_errors_has_a_line_within_its_axis():
+    time, windows = np.arange(5) / 10, {"fitted": np.full((1, 5), 3.0)}
+    low, high = predictions("a", "m", time, np.full(5, 3.0), windows).axes.get_ylim()
+    assert low < 3 < high
