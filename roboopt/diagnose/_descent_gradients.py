@@ -109,6 +109,7 @@ def _first_order(
         terms=(TermShare("loss", loss, "1"),),
         gradient_norm=math.sqrt(sum(float(np.sum(s**2)) for s in slopes)),
         scales=scales,
+        logarithms=tuple(row.name for row in rows if row.log),
         evaluated=False,
     )
 
@@ -234,29 +235,40 @@ def gradient_section(
     if path is not None and len(path.values) > 1:
         said = "Over the descent, the parameters moved as follows:"
         blocks += [Notes([said]), *path.blocks()]
-    if panels := _panels(history):
+    logs = any(found.logarithms for found in explained.values())
+    if panels := _panels(history, logs):
         steps = [name.partition("_")[0] for name in history]  # "actual_decrease"
         legend = {key: line for key, line in LEGEND.items() if key in steps}
-        blocks.append(Figure(panels, _caption(history), legend, columns=2))
+        blocks.append(Figure(panels, _caption(history, logs), legend, columns=2))
     return Section("Gradient", blocks) if len(blocks) > 1 else None
 
 
-def _panels(history: Mapping[str, np.ndarray]) -> list[Drawing]:
-    """Return the norm of the gradient, and what steps promised and kept, over steps."""
+def _panels(history: Mapping[str, np.ndarray], logs: bool) -> list[Drawing]:
+    """Return the norm of the gradient, and what steps promised and kept, over steps.
+
+    With `logs` the descent steps in logarithms of some parameters.
+    """
     made = []
     if (norms := _positive(history, "gradient_norm")) is not None:
         title = "Norm of the gradient"
-        with panel(title, "gradient step", "|dL/dp|", label=title) as one:
+        with panel(
+            title, "gradient step", "|dL/dx|" if logs else "|dL/dp|", label=title
+        ) as one:
             own = {"color": BEFORE_AFTER["after"], "lw": 1, "label": "norm"}
             one.axes.plot(*norms, **own)
             one.axes.set_yscale("log")
         made.append(one)
-    predicted = _positive(history, "predicted_decrease")
+    taken = {
+        name: np.asarray(history[name])[:-1]
+        for name in ("predicted_decrease", "actual_decrease")
+        if name in history
+    }  # At the last model the slopes promise a step that is not taken.
+    predicted = _positive(taken, "predicted_decrease")
     if predicted is not None:
         title = "Decrease of the loss by a step"
         with panel(title, "gradient step", "ΔL", label=title) as one:
             one.axes.plot(*predicted, "--", color=GRAY, label="predicted")
-            actual = _positive(history, "actual_decrease")
+            actual = _positive(taken, "actual_decrease")
             if actual is not None:
                 own = {"color": BEFORE_AFTER["after"], "markersize": MARK_SIZE}
                 one.axes.plot(*actual, "o", label="actual", **own)
@@ -276,10 +288,11 @@ def _positive(
     return steps, values[steps]
 
 
-def _caption(history: Mapping[str, np.ndarray]) -> str:
+def _caption(history: Mapping[str, np.ndarray], logs: bool) -> str:
+    by = " by x, which is ln p of a positive parameter p, and p of others" * logs
     said = (
-        "The norm is the length of the gradient: how steep the objective is where the "
-        "descent stands. The decrease predicted by the slope is −gradient · step; "
+        f"The norm is the length of the gradient{by}: how steep the objective is where "
+        "the descent stands. The decrease predicted by the slope is −gradient · step; "
     )
     if "actual_decrease" not in history:
         return said + (

@@ -153,9 +153,11 @@ class DescentPath:
 
     def blocks(self) -> list[Table | Figure | Notes]:
         """Return the table, the sentences and a figure for a report."""
-        panels = [self._panel(k) for k in range(min(len(self.names), MAX_PANELS))]
+        count = len(self.names)
+        panels = [self._panel(k) for k in range(min(count, MAX_PANELS))]
+        first = f", the first {MAX_PANELS} of {count}" if count > MAX_PANELS else ""
         caption = (
-            "Each parameter over the steps of the descent. The dots say what its "
+            f"Each parameter over the steps of the descent{first}. The dots say what its "
             "derivative asks for: L falls by raising it, or by lowering it."
         )
         figure = Figure(panels, caption, LEGEND)
