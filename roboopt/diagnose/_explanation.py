@@ -283,6 +283,7 @@ class Explanation(VerbResult):
         last = "norm of the sum" if norms else "sum"
         header = [first, *(readable(t.name) for t in self.terms), last]
         shown = np.where(self._negligible(), 0.0, self.derivatives)
+        shown = np.abs(shown) if norms else shown
         rows = [
             [name, *map(number, row)]
             for name, row in zip(self.names, shown, strict=True)

@@ -204,6 +204,19 @@ def test_terms_of_arrays_have_the_norm_of_their_sum():
     )
 
 
+def test_the_norm_of_one_number_beside_arrays_has_no_sign():
+    class Two(Objective):
+        def terms(self, model, batch):
+            return {
+                "one": ro.Term(-3.0 * model["bias"], 1.0, "1"),
+                "two": ro.Term(jnp.sum(model["weight"] ** 2), 1.0, "1"),
+            }
+
+    model = {"bias": jnp.asarray(1.0), "weight": jnp.ones(30)}
+    rows = {row[0]: row[1:] for row in explain(Two(), model, None).pull_table().rows}
+    assert rows["bias"] == ["3", "0", "3"]
+
+
 def test_the_logarithm_of_a_gain_is_explained_as_the_gain():
     # f = g² at g = e: df/dg = 2e, and g rises by 1 %.
     found = explain(lambda m, _: jnp.exp(m["log_gain"]) ** 2, {"log_gain": 1.0}, None)
