@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roboopt.diagnose._explanation_words import LONG_STEP, SHORT_STEP
-from roboopt.report import BEFORE_AFTER, GRAY, INK, PANEL_SIZE, Drawing, panel, readable
+from roboopt.report import (
+    BEFORE_AFTER,
+    GRAY,
+    INK,
+    PANEL_SIZE,
+    Drawing,
+    panel,
+    readable,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from roboopt.diagnose._explanation import Explanation, TimeSplit
@@ -15,7 +24,6 @@ TERM_COLORS = ("#2f80c9", "#d9772b", "#4a9d6e", "#8a63b8", "#b8864b", "#c05a7a")
 RISES = "#b3261e"  # no color of a term
 LOG_RANGE = 30.0
 MAX_LABEL, MAX_LABELS = 28, 34  # characters of one name, and of all side by side
-MAX_BEGINNING = 8  # characters of a name whose middle is left out
 ROW_HEIGHT = 0.19  # [in]
 MARGIN = 0.15  # of the heights, for words below a curve
 
@@ -25,12 +33,13 @@ def pull_panel(found: "Explanation") -> Drawing:
     effect = 0.01 * found.derivatives[:, :-1] * np.array(found.scales)[:, None]
     count, terms = effect.shape
     title, label = "Predicted ΔL if raised by 1 %", "change of L"
-    names = [_shortened(name) for name in found.names]
+    names = shortened(found.names, MAX_LABEL)
     lying = sum(map(len, names)) > MAX_LABELS
     axes = (label, "") if lying else ("parameter", label)
     height = max(PANEL_SIZE[1], ROW_HEIGHT * count) if lying else PANEL_SIZE[1]
     said = f"{title}, by term" if terms > 1 else title
     with panel(title, *axes, label=said, height=height) as made:
+        made.rows = "parameter", found.names
         _bars(found, made.axes.barh if lying else made.axes.bar, effect)
         if lying:
             made.axes.axvline(0, color=INK, lw=0.4)
@@ -56,7 +65,8 @@ def layer_panel(found: "Explanation") -> Drawing:
         positive = norms[norms > 0]
         if len(positive) and positive.max() > LOG_RANGE * positive.min():
             made.axes.set_xscale("log")
-        names = [_shortened(name) for name in layers]
+        made.rows = "layer", layers
+        names = shortened(layers, MAX_LABEL)
         made.axes.set_yticks(np.arange(count), names, fontsize=7)
         made.axes.invert_yaxis()
         made.axes.grid(axis="y", visible=False)
@@ -71,13 +81,6 @@ def _bars(found: "Explanation", draw: Callable, sizes: np.ndarray) -> None:
         places = np.arange(count) + (i - (terms - 1) / 2) * width
         own = {"color": TERM_COLORS[i % len(TERM_COLORS)]}
         draw(places, sizes[:, i], 0.9 * width, gid=readable(found.terms[i].name), **own)
-
-
-def _shortened(name: str) -> str:
-    """Return a name with its middle left out: both ends tell arrays apart."""
-    if len(name) <= MAX_LABEL:
-        return name
-    return f"{name[:MAX_BEGINNING]}…{name[MAX_BEGINNING + 1 - MAX_LABEL :]}"
 
 
 def step_panel(found: "Explanation") -> Drawing:

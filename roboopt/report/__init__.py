@@ -51,6 +51,7 @@ from roboopt.report._text import interval as interval
 from roboopt.report._text import number as number
 from roboopt.report._text import readable as readable
 from roboopt.report._text import sentence as sentence
+from roboopt.report._text import shortened as shortened
 from roboopt.report._video import Film as Film
 from roboopt.report._video import encode as encode
 from roboopt.report._video import side_by_side as side_by_side

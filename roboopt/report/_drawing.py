@@ -10,7 +10,7 @@ import itertools
 import re
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,8 @@ class Drawing:
         """Whether the horizontal axis counts."""
         self.columns: dict[Any, str] = {}
         """Names in tables of lines that share a key."""
+        self.rows: tuple[str, Sequence[str]] | None = None
+        """What bars are of, and their names in tables, which ticks may shorten."""
 
     def ticks(self, count: int = 5) -> None:
         """Use at most `count` round numbers on the horizontal axis."""
@@ -202,7 +204,7 @@ class Drawing:
                 before = places
                 header.append(f"{name} of {key}" if name in header else name)
                 columns.append(places)
-            header.append(f"{key} {unit}".strip())
+            header.append(f"{key} {unit}".strip() if key != unit else key)
             columns.append(list(map(float, values)))
 
         for bars in axes.containers:
@@ -210,7 +212,8 @@ class Drawing:
             named, valued = pair if bars.orientation == "vertical" else pair[::-1]
             names = [label.get_text() for label in named.get_ticklabels()]
             key, unit = bars[0].get_gid() or "", valued.get_label_text()
-            add(named.get_label_text(), names, key, unit, bars.datavalues)
+            title, names = self.rows or (named.get_label_text(), names)
+            add(title, list(names), key, unit, bars.datavalues)
         for line in axes.get_lines():
             key = _key(line)
             if key and line.get_transform() == axes.transData:  # no line right across

@@ -9,19 +9,18 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt.report._drawing import INK, Drawing
-from roboopt.report._figures import COLORS, GRAY, TOLERANCE, panel
+from roboopt.report._figures import COLORS, GRAY, PANEL_SIZE, TOLERANCE, panel
+from roboopt.report._text import shortened
 
 MAX_POINTS = 400  # of a curve: more than there are pixels is only a larger file
 FAINT: dict[Any, Any] = {
     "path.simplify_threshold": 0.2
 }  # of a point: no values are read from them
 LIMIT_REACH = 2.5  # times the largest value, beyond which a limit is only written down
-BAR_LABELS: dict[str, Any] = {
-    "xytext": (0, 1.5),
-    "textcoords": "offset points",
-    "ha": "center",
-    "fontsize": 7,
-}
+MAX_LEVEL = 34  # characters of names side by side; more are turned
+MAX_STANDING = 16  # characters of a name below a bar; longer ones are before rows
+MAX_LABEL, ROW_HEIGHT = 30, 0.19  # characters, inches
+BAR_LABELS: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7}
 
 
 @dataclass(frozen=True)
@@ -141,28 +140,47 @@ def bars(
         axis: what the names are of.
     """
     prefix = _common_prefix(names)
+    shown = [name.removeprefix(prefix) for name in names]
+    lying = max(map(len, shown)) > MAX_STANDING
     under = f"{prefix}…" if prefix else axis
-    with panel(title, under, f"[{unit}]", label=f"{title} by {axis}") as made:
+    height = max(PANEL_SIZE[1], ROW_HEIGHT * len(names) * max(2, len(values)))
+    own = {"label": f"{title} by {axis}", "height": PANEL_SIZE[1]}
+    sides = (under, f"[{unit}]")
+    if lying:
+        sides, own["height"] = (f"[{unit}]", ""), height
+    with panel(title, *sides, **own) as made:
+        made.rows = axis or "name", names
         axes, places = made.axes, np.arange(len(names))
         width = 0.8 / len(values)
         highest = max(float(np.max(v, initial=0.0)) for v in values.values())
         for i, (label, heights) in enumerate(values.items()):
             centers = places + (i - (len(values) - 1) / 2) * width
-            color = COLORS.get(label, GRAY)
-            axes.bar(centers, heights, 0.92 * width, color=color, gid=label)
+            color = {"color": COLORS.get(label, GRAY), "gid": label}
+            draw = axes.barh if lying else axes.bar
+            draw(centers, heights, 0.92 * width, **color)
             for x, height in zip(centers, heights, strict=True):
                 # Numbers over many low bars would run into each other.
-                if len(names) <= 3 or height > 0.05 * highest:
+                if lying or len(names) <= 3 or height > 0.05 * highest:
                     text = f"{height:.2g}" if abs(height) < 100 else f"{height:.0f}"
-                    axes.annotate(text, (x, height), gid=label, **BAR_LABELS)
-        axes.set_xticks(places, [name.removeprefix(prefix) for name in names])
-        if sum(len(name) - len(prefix) for name in names) > 34:
-            for label in axes.get_xticklabels():
-                label.set(rotation=30, ha="right", rotation_mode="anchor")
-        axes.grid(axis="x", visible=False)
-        axes.margins(y=0.12)
-        middle, half = (len(names) - 1) / 2, max(len(names), 3) / 2
-        axes.set_xlim(middle - half, middle + half)
+                    at, shift = (
+                        ((height, x), (2, 0)) if lying else ((x, height), (0, 1.5))
+                    )
+                    side = {"va": "center_baseline"} if lying else {"ha": "center"}
+                    axes.annotate(text, at, shift, gid=label, **side, **BAR_LABELS)
+        axes.grid(axis="y" if lying else "x", visible=False)
+        if lying:
+            axes.set_yticks(places, shortened(shown, MAX_LABEL), fontsize=7)
+            axes.set_ylim(len(names) - 0.5, -0.5)
+            axes.margins(x=0.15)
+            made.ticks(4)
+        else:
+            axes.set_xticks(places, shown)
+            if sum(map(len, shown)) > MAX_LEVEL:
+                for label in axes.get_xticklabels():
+                    label.set(rotation=30, ha="right", rotation_mode="anchor")
+            axes.margins(y=0.12)
+            middle, half = (len(names) - 1) / 2, max(len(names), 3) / 2
+            axes.set_xlim(middle - half, middle + half)
     return made
 
 

@@ -136,8 +136,8 @@ def test_tables_have_the_curves_with_labels_and_units(tmp_path):
     assert motion[0] == ["time [s]", *drawn]
     assert motion[2] == ["0.1", "1.0", "1.0", "0.25", "1.0"]
     assert motion[3] == ["0.2", "2.0", "0.0", "nan", "0.0"] and len(motion) == 4
-    assert energy == [["arm_…", "before [J]", "after [J]"], ["1", "1.0", "0.5"]] + [
-        ["2", "2.0", "0.25"]
+    assert energy == [["joint", "before [J]", "after [J]"], ["arm_1", "1.0", "0.5"]] + [
+        ["arm_2", "2.0", "0.25"]
     ]
     assert loss == [["gradient step", "loss"], ["0.0", "2.0"], ["1.0", "1.0"]]
 

@@ -11,6 +11,7 @@ from roboopt.report import (
     bars,
     curves,
     panel,
+    shortened,
     spread,
     traces,
 )
@@ -187,3 +188,36 @@ def test_the_only_step_has_the_only_tick():
     low, high = drawn.axes.get_xlim()
     ticks = [x for x in drawn.axes.get_xticks() if low <= x <= high]
     np.testing.assert_allclose(ticks, [0.0], atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [12, 28])
+def test_names_are_shortened_and_remain_different(width):
+    sides = [
+        f"stiffness[{side}_arm_shoulder_{kind}_joint]"
+        for side in ("left", "right")
+        for kind in ("roll", "pitch")
+    ]
+    alike = [f"{'a' * 40}{k}{'b' * 40}" for k in range(12)]
+    for names in (sides, alike, [*sides, "short", "short"]):
+        found = shortened(names, width)
+        assert max(map(len, found)) <= width
+        assert len(set(found)) == len(set(names))
+    assert shortened(["short", "elbow"], width) == ["short", "elbow"]
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_bars_of_long_names_are_rows_that_stay_legible(count):
+    names = [f"{chr(97 + k) * (20 + 6 * k)}_of_the_robot" for k in range(count)]
+    values = {w: np.arange(1.0, count + 1) for w in ("before", "after")}
+    made = bars("Joule loss", "J", values, names)
+    assert made.svg
+    box = made.axes.get_position()
+    assert box.x0 < box.x1 - 0.3 and box.y0 < box.y1 - 0.3
+    ticks = made.axes.get_yticklabels()
+    assert len({tick.get_text() for tick in ticks}) == count
+    tops = sorted((tick.get_window_extent() for tick in ticks), key=lambda b: b.y0)
+    assert all(one.y1 <= two.y0 for one, two in itertools.pairwise(tops))
+    # The table has the whole names.
+    header, rows = made.table()
+    assert header == ["joint", "before [J]", "after [J]"]
+    assert [row[0] for row in rows] == names
