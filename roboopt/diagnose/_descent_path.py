@@ -157,8 +157,8 @@ class DescentPath:
         panels = [self._panel(k) for k in range(min(count, MAX_PANELS))]
         first = f", the first {MAX_PANELS} of {count}" if count > MAX_PANELS else ""
         caption = (
-            f"Each parameter over the steps of the descent{first}. The dots say what its "
-            "derivative asks for: L falls by raising it, or by lowering it."
+            f"Each parameter over the steps of the descent{first}. The dots say what "
+            "its derivative asks for: L falls by raising it, or by lowering it."
         )
         figure = Figure(panels, caption, LEGEND)
         return [self.table(), Notes(self.sentences()), figure]

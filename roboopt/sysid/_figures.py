@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt.report import BEFORE_AFTER, GRAY, INK, PANEL_SIZE, Drawing, panel
+from roboopt.sysid._forecast import NO_ERROR
 from roboopt.sysid._parameters import Parameter
 
 COLORS = {
@@ -67,7 +68,8 @@ def forecast_errors(
     label = f"{title}: forecast errors"
     with panel(title, "forecast after [s]", f"RMSE [{unit}]", label=label) as made:
         for name, values in errors.items():
-            seen = np.where(np.isfinite(values) & (values > 0), values, np.nan)
+            drawn = np.isfinite(values) & (values > NO_ERROR)
+            seen = np.where(drawn, values, np.nan)
             made.axes.plot(seconds, seen, "o-", color=COLORS[name], ms=4, label=name)
         made.axes.set_yscale("log")
         made.axes.set_xlim(0, 1.05 * max(seconds))

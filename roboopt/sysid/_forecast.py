@@ -19,6 +19,7 @@ from roboopt.objectives import PredictionError
 
 FORECAST_TIMES_S = (0.1, 0.2, 0.5)
 ROUNDING = 1e-9  # of the largest error: below, errors are alike
+NO_ERROR = 1e-12  # rad, m, rad/s or m/s: rounding, whatever the other errors are
 OVERLAP = 5  # forecasts that begin in the time that one takes
 
 
@@ -34,18 +35,26 @@ class Forecasts:
     def ratio(self, model: str, other: str, joints: int) -> Float[np.ndarray, " time"]:
         """Return the ratio of `other`'s position errors to `model`'s, by time.
 
-        The ratio is the geometric mean over the joints. Errors below a billionth of the
-        worst model's are rounding, and alike.
+        The ratio is the geometric mean over the joints, without those that all models
+        forecast exactly.
         """
-        rounding = ROUNDING * np.max([*self.rmse.values()], 0)
-        mine, theirs = (
-            np.maximum(self.rmse[m], rounding)[:, :joints] for m in (model, other)
-        )
+        errors = self.beyond_rounding()
+        exact = np.max([*self.rmse.values()], 0) <= NO_ERROR
         with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log(theirs / mine)
+            logs = np.log(errors[other] / errors[model])
+            logs = np.where(exact, np.nan, logs)[:, :joints]
             known = ~np.isnan(logs)
             total = np.sum(np.where(known, logs, 0.0), axis=1)
             return np.exp(total / np.sum(known, axis=1))
+
+    def beyond_rounding(self) -> dict[str, Float[np.ndarray, "time state"]]:
+        """Return the errors, below a billionth of the worst model's one like another.
+
+        So are those below `NO_ERROR`.
+        """
+        worst = np.max([*self.rmse.values()], 0)
+        rounding = np.maximum(ROUNDING * worst, NO_ERROR)
+        return {name: np.maximum(rmse, rounding) for name, rmse in self.rmse.items()}
 
 
 class ConstantVelocity(eqx.Module):

@@ -18,6 +18,7 @@ from roboopt.sysid._figures import (
     predictions,
     whiskers,
 )
+from roboopt.sysid._forecast import NO_ERROR, Forecasts
 from roboopt.sysid._parameters import (
     COMBINED,
     NOT_EXCITED,
@@ -177,10 +178,20 @@ def _forecasts(found: "IdentifyResult") -> Section | None:
         ]
         caption = (
             "Root mean square error by how far ahead the forecast is; forecasts.csv "
-            "holds all numbers."
+            f"holds all numbers.{_exact(made, found.model)}"
         )
         blocks.append(Figure(panels, caption, COLORS))
     return Section("Forecasts", blocks)
+
+
+def _exact(made: Forecasts, model: Any) -> str:
+    """Return which curves a logarithmic axis cannot show, as their errors are 0."""
+    said = []
+    for i, (name, _) in enumerate(coordinates(model)):
+        exact = [m for m in MODELS if (made.rmse[m][:, i] <= NO_ERROR).all()]
+        if exact:
+            said.append(f"{name} of {' and '.join(exact)}")
+    return f" Errors of 0 are not drawn: {', '.join(said)}." if said else ""
 
 
 def predicted_motions(found: "IdentifyResult") -> RobotMotions | None:

@@ -22,6 +22,7 @@ MAX_STEPS = 40_000  # of a simulation: what is longer is simulated so far alone
 MAX_STEPS_IN_ALL = 200_000
 MAX_ANGLE = np.pi / 3**0.5  # rad, the standard deviation of a random angle
 MIN_MOTION = 0.05  # of the largest motion of joints of a kind, for one that rests
+AT_REST = 1e-9  # rad or m: what moves by less does not move
 DISTURBANCE = 1e-3  # of the motion, at the start of a second simulation
 UNSTABLE_GROWTH = 10.0  # of the disturbance
 
@@ -40,7 +41,8 @@ class Simulations:
     """Root mean square errors of positions by model; infinite ones overflowed."""
     left: dict[str, Float[np.ndarray, "recording joint"]]
     """Times [s] after which the error first exceeds the motion's standard deviation
-    (of a joint that rests, a twentieth of the largest); ∞ where it never does."""
+    (of a joint that rests, a twentieth of the largest); ∞ where it never does, and
+    where no joint of its kind moves, so that nothing tells which error is large."""
     unstable: Float[np.ndarray, " recording"]
     """Times [s] after which a disturbance of the start by a thousandth of the motion
     has grown tenfold in the first model; ∞ where it never does."""
@@ -69,9 +71,15 @@ class Simulations:
         return float(np.median(np.minimum(left, self.seconds[self.judged])))
 
     def share(self, model: str) -> float:
-        """Return the error over the motion, as a root mean square over the joints."""
+        """Return the error over the motion, as a root mean square over the joints.
+
+        Joints at rest are left out; it is NaN where all are.
+        """
         moved = self.pooled(self.motion)
-        ratio = self.pooled(self.rmse[model])[moved > 0] / moved[moved > 0]
+        moves = moved > AT_REST
+        if not moves.any():
+            return float("nan")
+        ratio = self.pooled(self.rmse[model])[moves] / moved[moves]
         with np.errstate(over="ignore"):
             return float(np.sqrt(np.mean(ratio**2)))
 
@@ -108,6 +116,7 @@ def simulations(
     recorded = states[:, lead:, :joints]
     inside = np.arange(longest) < lengths[:, None]
     motion, tolerance = _motions(recorded, lengths, np.asarray(revolute))
+    allowed = np.where(tolerance > AT_REST, tolerance, np.inf)
     disturbed = states.copy()
     disturbed[:, lead, :joints] += DISTURBANCE * tolerance
     both = Trajectory(
@@ -125,7 +134,7 @@ def simulations(
                 grown = np.abs(again - once) / (DISTURBANCE * tolerance[:, None])
             grown = np.where(np.isnan(grown), np.inf, grown).max(-1, keepdims=True)
             unstable = _first(grown > UNSTABLE_GROWTH, inside, step)[:, 0]
-        left[name] = _first(np.abs(once) > tolerance[:, None], inside, step)
+        left[name] = _first(np.abs(once) > allowed[:, None], inside, step)
         with np.errstate(over="ignore"):
             squares = np.sum(np.where(inside[..., None], once, 0.0) ** 2, 1)
         rmse[name] = np.sqrt(squares / lengths[:, None])
@@ -168,7 +177,7 @@ def _motions(
         if kind.any():
             least = MIN_MOTION * motion[:, kind].max(1, keepdims=True)
             tolerance[:, kind] = np.maximum(motion[:, kind], least)
-    return motion, np.maximum(tolerance, 1e-9)
+    return motion, np.maximum(tolerance, AT_REST)
 
 
 def _first(found: np.ndarray, inside: np.ndarray, step: float) -> np.ndarray:

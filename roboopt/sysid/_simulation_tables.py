@@ -9,6 +9,7 @@ from roboopt.dynamics import ParametricTwin
 from roboopt.report import Table, write_csv
 from roboopt.rollouts import JointUnits
 from roboopt.sysid._simulation import (
+    AT_REST,
     UNSTABLE_GROWTH,
     Simulations,
 )
@@ -42,10 +43,10 @@ def recording_table(
     joints, rows = model.robot.joint_names, []
     for row, name in enumerate(names):
         motion = made.motion[row]
-        moved = motion > 0
+        moved = motion > AT_REST
         with np.errstate(over="ignore"):
             ratio = made.rmse["fitted"][row][moved] / motion[moved]
-            share = float(np.sqrt(np.mean(ratio**2)))
+            share = float(np.sqrt(np.mean(ratio**2))) if moved.any() else np.nan
         ends = [_time(made.left[m][row].min(), made.seconds[row]) for m in MODELS]
         left = made.left["fitted"][row]
         first = joints[int(left.argmin())] if np.isfinite(left).any() else "–"
@@ -63,8 +64,11 @@ def simulation_sentence(made: Simulations) -> str:
     fitted, urdf = (made.followed(name) for name in ("fitted", "URDF"))
     said = f"Open-loop simulations follow the {held}recordings "
     if not np.isfinite(made.left["fitted"][judged]).any():
+        share = made.share("fitted")
+        if np.isnan(share):
+            return said + "to their ends, but no joint moves there."
         return said + (
-            f"to their ends, with errors of {100 * made.share('fitted'):.3g} % of the "
+            f"to their ends, with errors of {100 * share:.3g} % of the "
             f"motion; those of the robot as given for {urdf:.3g} of {whole:.3g} s."
         )
     said += (
@@ -118,7 +122,8 @@ def _off(made: Simulations, name: str, joint: int) -> str:
     """Return when a joint is off, in the median of the recordings."""
     left = made.left[name][made.judged, joint]
     if 2 * np.isinf(left).sum() > len(left):
-        return "never"
+        moves = (made.motion[made.judged, joint] > AT_REST).any()
+        return "never" if moves else "–"
     return f"{made.followed(name, joint):.3g} s"
 
 
@@ -127,6 +132,8 @@ def _time(left: float, seconds: float) -> str:
 
 
 def _percent(share: float) -> str:
+    if np.isnan(share):
+        return "–"
     if share < MAX_PERCENT_SHARE:
         return f"{100 * share:.3g} %"
     return f"{share:.3g} ×" if share < LOST else "lost"

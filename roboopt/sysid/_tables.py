@@ -12,7 +12,7 @@ from roboopt.report import Table, write_csv
 from roboopt.rollouts import JointUnits
 from roboopt.sysid._base_parameters import BaseParameter
 from roboopt.sysid._effort_errors import EffortErrors
-from roboopt.sysid._forecast import ROUNDING, Forecasts
+from roboopt.sysid._forecast import NO_ERROR, Forecasts
 from roboopt.sysid._parameters import MIN_SHARE, Parameter, number, percent
 from roboopt.sysid._smoothing import MAX_NOISE_RATIO
 from roboopt.sysid._suspicions import suspicion_sentence
@@ -61,7 +61,8 @@ def forecast_table(made: Forecasts, model: ParametricTwin) -> Table:
     for i, (name, unit) in enumerate(shown):
         for label in MODELS:
             first = f"{name} [{unit}]" if label == MODELS[0] else ""
-            errors = (f"{error:.3g}" for error in made.rmse[label][:, i])
+            found = made.rmse[label][:, i]
+            errors = (f"{e:.3g}" if not e <= NO_ERROR else "0" for e in found)
             rows.append([first, label, *errors])
     middle = tuple(range(3, 1 + len(times)))
     return Table(("RMSE of forecasts", "", *times), rows, text=(0, 1), optional=middle)
@@ -330,8 +331,7 @@ def worse_forecasts(made: Forecasts, model: ParametricTwin) -> list[str]:
 
     Each other model that is better than the fitted one is named with its error.
     """
-    rounding = ROUNDING * np.max([*made.rmse.values()], 0)
-    errors = {name: np.maximum(rmse, rounding) for name, rmse in made.rmse.items()}
+    errors = made.beyond_rounding()
     when = ["one step", *(f"{s:.3g} s" for s in made.seconds[1:])]
     said = []
     for other in MODELS[1:]:

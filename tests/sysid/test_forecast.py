@@ -8,7 +8,7 @@ import pytest
 import roboopt as ro
 from roboopt import Trajectory
 from roboopt.sysid import ConstantVelocity, Forecasts, forecasts
-from roboopt.sysid._tables import comparison, worse_forecasts
+from roboopt.sysid._tables import comparison, forecast_table, worse_forecasts
 
 
 class Pushed(eqx.Module):
@@ -139,6 +139,18 @@ def test_forecasts_that_are_worse_are_named_with_their_errors():
         for name, x in zip(rmse, (1e-15, 2e-16, 0.1), strict=True)
     }
     assert worse_forecasts(Forecasts([0.01], exact), model) == []
+    # So is what is below 1e-12 rad, though no model is further off.
+    still = {name: np.full((1, 4), 1e-15) for name in rmse}
+    still["fitted"] *= 5
+    found = Forecasts([0.01], still)
+    assert worse_forecasts(found, model) == []
+    assert {*forecast_table(found, model).rows[0][2:]} == {"0"}
+
+
+def test_a_joint_that_all_forecast_exactly_does_not_dilute_the_ratio():
+    ours, theirs = np.array([[0.0, 1.0, 0.0, 0.0]]), np.array([[1e-15, 4.0, 0.0, 0.0]])
+    found = Forecasts([0.1], {"ours": ours, "theirs": theirs})
+    np.testing.assert_allclose(found.ratio("ours", "theirs", 2), [4.0])
 
 
 def test_forecasts_may_be_fewer():

@@ -52,3 +52,9 @@ def test_a_joint_at_rest_without_errors_has_a_line_within_its_axis():
     time, windows = np.arange(5) / 10, {"fitted": np.full((1, 5), 3.0)}
     low, high = predictions("a", "m", time, np.full(5, 3.0), windows).axes.get_ylim()
     assert low < 3 < high
+
+
+def test_a_curve_of_zeros_is_not_drawn_on_a_logarithmic_axis():
+    errors = {"fitted": np.full(2, 5e-15), "URDF": np.array([1e-3, 2e-3])}
+    zero, other = forecast_errors("rail", "m", [0.1, 0.2], errors).axes.get_lines()
+    assert np.isnan(zero.get_ydata()).all() and np.isfinite(other.get_ydata()).all()

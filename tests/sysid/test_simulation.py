@@ -124,6 +124,15 @@ def test_a_joint_that_rests_is_not_off_by_its_noise():
     assert np.all(np.isinf(made.left["fitted"]))
 
 
+def test_a_joint_that_alone_rests_tells_no_time_of_leaving():
+    # One model leaves a mass at rest, the other pushes it.
+    rest = Trajectory(np.zeros((21, 2)), np.full((20, 1), 1.0), 0.1)
+    made = simulated({"fitted": Pushed(0.0), "URDF": Pushed(1.0)}, [rest])
+    assert made.rmse["URDF"] > 0.1 and np.isinf(made.left["URDF"])
+    assert made.followed("URDF") == pytest.approx(2.0) and np.isnan(made.share("URDF"))
+    assert simulation_sentence(made).endswith("ends, but no joint moves there.")
+
+
 def test_what_is_too_long_is_simulated_so_far_alone(monkeypatch):
     monkeypatch.setattr(_simulation, "MAX_STEPS_IN_ALL", 40)
     runs = [recording(30), recording(12)]
