@@ -105,17 +105,23 @@ class Logger(abc.ABC):
 class TensorBoard(Logger):
     """Event files that `tensorboard --logdir FOLDER` shows.
 
-    Metrics whose names have a dot, the terms of a sum of objectives, are grouped.
+    Metrics whose names have a dot, the terms of a sum of objectives, are grouped. The
+    second run in a folder, and later ones, have a folder of their own in it, such as
+    run_2, by which TensorBoard tells them apart.
     """
 
     def __init__(self, folder: str | PathLike, every: int = 1):
-        """Write into `folder`, beside the events that are there.
+        """Write a run into `folder`, into run_2 of it where it has events of another.
 
         Raises:
             RobooptError: if tensorboardX is not installed, `every` is below 1, or the
                 folder cannot be written.
         """
         super().__init__(every)
+        self._open(_free_folder(Path(folder)))
+
+    def _open(self, folder: Path) -> None:
+        """Begin a file of events in a folder, beside those that are there."""
         events = _package("tensorboardX.proto.event_pb2", EXTRA)
         records = _package("tensorboardX.record_writer", EXTRA)
         self._event, self._session, self._goes_on = (
@@ -125,9 +131,9 @@ class TensorBoard(Logger):
         )
         self._summary = _package("tensorboardX.proto.summary_pb2", EXTRA).Summary
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
-        self.target = Path(folder) / name
+        self.target = folder / name
         try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             # Without the queue to a thread that tensorboardX's own writers have, which
             # costs five times as much as the writing.
             self._file = records.RecordWriter(str(self.target))
@@ -139,7 +145,9 @@ class TensorBoard(Logger):
     @classmethod
     def for_run(cls, folder: Path) -> "TensorBoard":
         """Write into the folder itself: `tensorboard --logdir runs` shows all runs."""
-        made = cls(folder)
+        made = cls.__new__(cls)
+        Logger.__init__(made)
+        made._open(folder)
         made._goes_on = len([*folder.glob("events.*")]) > 1
         return made
 
@@ -304,6 +312,15 @@ LOGGERS: dict[str, type[Logger]] = {
     "mlflow": MLflow,
 }
 """By the values of `--log`."""
+
+
+def _free_folder(folder: Path) -> Path:
+    """Return a folder without events: the one given, or run_2, run_3, … in it."""
+    if not any(folder.glob("events.*")):
+        return folder
+    numbers = (each.name.removeprefix("run_") for each in folder.glob("run_*"))
+    last = max((int(n) for n in numbers if n.isdecimal()), default=1)
+    return folder / f"run_{last + 1}"
 
 
 def _package(name: str, requirement: str) -> Any:

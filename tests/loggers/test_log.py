@@ -243,6 +243,18 @@ def test_tensorboard_shows_what_was_told(tmp_path):
     ]
 
 
+def test_runs_in_one_folder_are_told_apart_by_tensorboard(tmp_path):
+    for loss in (1.0, 2.0, 3.0):
+        with TensorBoard(tmp_path) as log:
+            log(0, {"loss": loss})
+    shown = [events(tmp_path / name) for name in ("", "run_2", "run_3")]
+    assert shown == [[(0, {"loss": loss})] for loss in (1.0, 2.0, 3.0)]
+    # A run that is resumed in its folder is the same run.
+    with TensorBoard.for_run(tmp_path) as log:
+        log(1, {"loss": 4.0})
+    assert len([*tmp_path.glob("events.*")]) == 2 and not (tmp_path / "run_4").exists()
+
+
 def test_lines_are_there_as_they_are_told(tmp_path):
     path = tmp_path / "log.jsonl"
     log = JSONLines(path)
