@@ -169,11 +169,16 @@ def interval(estimate: tuple[float, float, float]) -> str:
 
 
 def change(before: float, after: float) -> str:
-    """Return by how many percent of its size a number rose, or how many times."""
+    """Return by how many percent the size of a number rose, or how many times.
+
+    A negative number that falls has risen in size: −2 that becomes −3 by 50 %.
+    """
     if not (math.isfinite(before) and math.isfinite(after)) or before == 0:
         return "–"
-    percent = 100 * (after - before) / abs(before)
-    if percent > 900 and before > 0:
+    if before * after < 0:
+        return "changes sign"
+    percent = 100 * (after / before - 1)
+    if percent > 900:
         return f"×{after / before:.3g}"
     return f"{percent:+.1f} %".replace("-", "−")
 

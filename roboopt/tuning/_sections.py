@@ -243,5 +243,7 @@ def _energy(result: Any) -> Section:
 
 def _controller(result: Any) -> Section:
     table = parameter_table(result.before, result.controller, result.joints)
-    said = 'The controller loads with roboopt.load("controller.npz") and is called.'
-    return Section("The controller", [table, Notes([said])])
+    said = ['The controller loads with roboopt.load("controller.npz") and is called.']
+    if any(cell.startswith("−") for row in table.rows for cell in row[1:3]):
+        said.insert(0, "A change is that of a number's size, whatever its sign is.")
+    return Section("The controller", [table, Notes(said)])

@@ -141,6 +141,12 @@ def test_units_and_peaks_are_told_apart():
         (1.0, 20.0, "×20"),
         (0.0, 1.0, "–"),
         (1.0, np.nan, "–"),
+        (-2.0, -9.206, "+360.3 %"),
+        (-2.0, -1.0, "−50.0 %"),
+        (-2.0, -30.0, "×15"),
+        (-2.0, 1.0, "changes sign"),
+        (2.0, -1.0, "changes sign"),
+        (-2.0, 0.0, "−100.0 %"),
     ],
 )
 def test_changes_are_percent_or_times(before, after, said):
