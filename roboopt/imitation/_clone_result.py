@@ -18,6 +18,7 @@ from roboopt.optimize import Result
 from roboopt.report import (
     Figure,
     Notes,
+    NoVideo,
     Panel,
     Section,
     Summary,
@@ -191,7 +192,9 @@ class CloneResult(VerbResult):
         step, film = self.time_step, None
         if video:
             film = performance(self.env, policies, seed, time_step=step)
-        if film is not None:
+        if isinstance(film, NoVideo):
+            made.insert(1, film.section())
+        elif film is not None:
             said = f"Test episode 0, {film.speed}."
             made.insert(1, Section("Video", [Video(film.mp4, said)]))
         said = "The robot as the clone moves it"

@@ -31,6 +31,7 @@ from roboopt.report._page import Section as Section
 from roboopt.report._page import Table as Table
 from roboopt.report._page import Video as Video
 from roboopt.report._page import write_report as write_report
+from roboopt.report._performance import NoVideo as NoVideo
 from roboopt.report._performance import Performance as Performance
 from roboopt.report._performance import performance as performance
 from roboopt.report._progress import progress_bar as progress_bar

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from roboopt.report._figures import COLORS, TOLERANCE
 from roboopt.report._motion_figures import Panel, tolerance_sentence, traces
 from roboopt.report._page import Figure, Section, Table
-from roboopt.report._performance import Performance
+from roboopt.report._performance import NoVideo, Performance
 from roboopt.report._text import number
 from roboopt.rollouts import Evaluation, Signals
 from roboopt.view import RobotMotions, Scene
@@ -72,7 +72,7 @@ def evaluation_record(evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
 def motions(
     signals: Signals,
     evaluations: Mapping[str, Evaluation],
-    video: Performance | None = None,
+    video: Performance | NoVideo | None = None,
     time_step: float | None = None,
 ) -> Section:
     """Return the section with the first motions of each policy.
@@ -116,7 +116,7 @@ def motions(
     names = [f"test episode {k}" for k in range(len(last))]
     step = last[0].time_step if signals.timed else time_step
     drawn = traces(panels, step, names)
-    rate = video.rate if video is not None and filmed else 0.0
+    rate = video.rate if isinstance(video, Performance) and filmed else 0.0
     return Section("Motions", [Figure(drawn, caption, legend, filmed=rate)])
 
 

@@ -13,6 +13,8 @@ from jaxtyping import Bool
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.report._figures import COLORS, GRAY
+from roboopt.report._page import Notes, Section
+from roboopt.report._text import sentence
 from roboopt.report._video import Film, encode, side_by_side
 from roboopt.rollouts import collect, told_time_step
 
@@ -48,6 +50,23 @@ class Performance:
         return True
 
 
+@dataclass(frozen=True)
+class NoVideo:
+    """Why a report has no video."""
+
+    reason: str
+
+    def shows(self, motions: Mapping[str, Trajectory]) -> bool:
+        """Return that no motions are shown."""
+        return False
+
+    def section(self) -> Section:
+        """Return the section that stands in place of the video."""
+        return Section(
+            "Video", [Notes([f"There is no video: {sentence(self.reason)}"])]
+        )
+
+
 def performance(
     spec: Any,
     policies: Mapping[str, Any],
@@ -57,7 +76,7 @@ def performance(
     captions: Mapping[str, str] | None = None,
     max_steps: int | None = None,
     time_step: float | None = None,
-) -> Performance | None:
+) -> Performance | NoVideo:
     """Return a video of one episode of each policy, side by side.
 
     Where the environment has a `task`, a mark in the caption says in each picture
@@ -75,8 +94,8 @@ def performance(
             a picture shows a step.
 
     Returns:
-        The video and the motions, or None with a warning where the environment cannot
-        be rendered.
+        The video and the motions, or why there are none, with a warning, where the
+        environment cannot be rendered.
     """
     begin: dict[str, Any] = {"starts": [start]}
     if start is None:
@@ -106,7 +125,7 @@ def performance(
     except Exception as error:  # such as a missing graphics library
         reason = " ".join(str(error).split())
         warnings.warn(f"there is no video: {reason}", stacklevel=2)
-        return None
+        return NoVideo(reason)
     finally:
         if windowless:
             os.environ.pop("SDL_VIDEODRIVER", None)

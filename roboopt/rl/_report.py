@@ -12,6 +12,7 @@ from roboopt.report import (
     Drawing,
     Figure,
     Notes,
+    NoVideo,
     Performance,
     Section,
     Table,
@@ -168,12 +169,14 @@ def _loss(result: Any) -> Section | None:
     return Section("Loss", [Figure(panels, caption)]) if panels else None
 
 
-def _video(film: Performance) -> Section:
+def _video(film: Performance | NoVideo) -> Section:
+    if isinstance(film, NoVideo):
+        return film.section()
     said = f"Test episode 0, the first of the evaluation, {film.speed}."
     return Section("Video", [Video(film.mp4, said)])
 
 
-def _film(result: Any) -> Performance | None:
+def _film(result: Any) -> Performance | NoVideo:
     policies = {result.start_name: result.start, "learned": result.policy}
     seed = result.seed + EVALUATION_SEED_OFFSET
     return performance(result.env, policies, seed, max_steps=result.max_steps)

@@ -134,12 +134,18 @@ class EnvSpec:
         if package == "roboopt_envs":
             importlib.import_module(package)
         known = package in ("", *sys.modules) and name in gymnasium.registry
-        if not known or not _names_nothing(self.options):
-            raise RobooptError(
-                f"`env` is named by a file, {self}, and making it could import modules "
-                "or read files that this file names: allow it by `load(path, allow=["
-                "roboopt.rollouts.EnvSpec])`, or --allow env, if you trust the file."
-            )
+        named = [k for k, x in self.options.items() if not _names_nothing(x)]
+        if known and not named:
+            return
+        why = "which may be of a module to import"
+        if known:
+            values = ", ".join(f"{k}={self.options[k]!r}" for k in named)
+            why = f"whose options name files to read or modules to import: {values}"
+        raise RobooptError(
+            f"`env` is named by a saved file, {self}, {why}. If you trust the file, "
+            "allow it by `load(path, allow=[roboopt.rollouts.EnvSpec])`, or --allow "
+            "env."
+        )
 
     def __str__(self) -> str:
         """Return the id without the package."""

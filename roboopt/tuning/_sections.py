@@ -27,8 +27,8 @@ from roboopt.tuning._parameters import gain_units, named_by_joint, parameter_tab
 LEGEND = dict(BEFORE_AFTER)
 GOAL = {"goal": "currentColor dashed"}
 REPLAYED = (
-    "The robot in PyBullet from test starts, the filmed one first: as the tuned "
-    "controller moves it and, as a ghost, as the starting one does."
+    "The robot in PyBullet from test starts{}: as the tuned controller moves it and, "
+    "as a ghost, as the starting one does."
 )
 LIMIT = {"limit": "currentColor dotted"}
 
@@ -37,10 +37,11 @@ def sections(result: Any, *, video: bool) -> list[Section]:
     """Return the sections of a `TuneResult`, in order."""
     tested = result.comparison is not None
     film = _film(result) if tested and video else None
+    first = ", the filmed one first" if isinstance(film, report.Performance) else ""
     made = [
         _results(result) if tested else None,
         None if film is None else _video(result, film),
-        replay_section(result.robot_motions(), REPLAYED),
+        replay_section(result.robot_motions(), REPLAYED.format(first)),
         _descent(result),
         _gradient(result),
         _motions(result, film) if tested else None,
@@ -63,7 +64,9 @@ def _results(result: Any) -> Section:
     return Section("Before and after", blocks)
 
 
-def _video(result: Any, film: report.Performance) -> Section:
+def _video(result: Any, film: report.Performance | report.NoVideo) -> Section:
+    if isinstance(film, report.NoVideo):
+        return film.section()
     which = f"Test start {result.comparison.filmed}"
     if result.comparison.changed:
         which += ", the first from which only one of the two succeeds"
@@ -75,9 +78,11 @@ def _video(result: Any, film: report.Performance) -> Section:
     return Section("Video", [report.Video(film.mp4, caption)])
 
 
-def _film(result: Any) -> report.Performance | None:
-    if result.env is None or not hasattr(result.objective.task, "success"):
-        return None
+def _film(result: Any) -> report.Performance | report.NoVideo:
+    if result.env is None:
+        return report.NoVideo("the environment was not given by its id")
+    if not hasattr(result.objective.task, "success"):
+        return report.NoVideo("the task does not say what succeeds")
     captions, index = {}, result.comparison.filmed
     for when, batch in result.motions.items():
         motion = np.asarray(batch.observations)[index]
@@ -89,7 +94,9 @@ def _film(result: Any) -> report.Performance | None:
     policies = {"before": result.before, "after": result.controller}
     plant = Plant(result.env, result.fitted)
     film = report.performance(plant, recorded, start=start, captions=captions)
-    if film is not None and not film.shows(filmed):  # The robots were drawn at random.
+    if isinstance(film, report.Performance) and not film.shows(
+        filmed
+    ):  # The robots were drawn at random.
         film = report.performance(plant, policies, start=start, captions=captions)
     return film
 
@@ -137,7 +144,7 @@ def _gradient(result: Any) -> Section | None:
     return gradient_section(explained, history, notes=[said], path=result.path())
 
 
-def _motions(result: Any, film: report.Performance | None) -> Section:
+def _motions(result: Any, film: report.Performance | report.NoVideo | None) -> Section:
     shown = result.shown
     first = shown[0]
     seen = {k: np.asarray(t.observations)[shown] for k, t in result.motions.items()}

@@ -69,6 +69,9 @@ def test_a_file_makes_no_environment_of_its_choice(name, tmp_path, monkeypatch, 
         with pytest.raises(ro.RobooptError, match="allow it by"):
             env.require_keywords(["robot"])
     assert not canary()
+    if name.startswith("a file"):  # The option is the reason, not the id.
+        with pytest.raises(ro.RobooptError, match="name files .* robot="):
+            spec.make()
 
 
 def test_a_file_makes_environments_that_are_known_or_allowed(tmp_path, canary):

@@ -11,7 +11,15 @@ import pytest
 import roboopt_envs  # noqa: F401  registers the environments
 
 import roboopt as ro
-from roboopt.report import ceiling_notes, motions, padded, performance, write_history
+from roboopt.report import (
+    NoVideo,
+    Performance,
+    ceiling_notes,
+    motions,
+    padded,
+    performance,
+    write_history,
+)
 from roboopt.rollouts import EnvSpec, Evaluation, evaluate, signals
 
 
@@ -68,7 +76,7 @@ def test_the_tolerances_of_a_task_are_shaded_and_its_criterion_is_told():
     assert names.tolerances[2:] == ((), ()) and names.window == 1.0
     found = {"clone": evaluate(spec, policies["clone"], episodes=2, seed=3)}
     film = performance(spec, policies, seed=3)
-    assert film is not None
+    assert isinstance(film, Performance)
     page = motions(names, found, film).html()
     # Two panels have one interval each: twice shaded, and with two edges.
     assert page.count('data-key="tolerance"') == 8
@@ -81,13 +89,16 @@ def test_a_video_is_made_from_the_spec():
     film = performance(
         EnvSpec("CartPole-v1"), {"clone": lambda o: 1}, seed=0, max_steps=10
     )
-    assert film is not None and film.mp4[4:8] == b"ftyp"
+    assert isinstance(film, Performance) and film.mp4[4:8] == b"ftyp"
     [seen] = film.motions["clone"].episodes()
     assert film.shows({"clone": seen})
     assert not film.shows({"clone": replace(seen, observations=-seen.observations)})
     assert not film.shows({"clone": seen, "demonstrator": seen})  # which was not saved
     with pytest.warns(UserWarning, match="no video"):
-        assert performance(None, {"clone": lambda o: 1}, seed=0) is None
+        none = performance(None, {"clone": lambda o: 1}, seed=0)
+    # The page says why.
+    assert isinstance(none, NoVideo) and not none.shows({"clone": seen})
+    assert "There is no video: The environment was not" in none.section().html()
 
 
 def test_an_environment_without_pictures_is_named_once():
@@ -99,7 +110,9 @@ def test_an_environment_without_pictures_is_named_once():
     gymnasium.register("Blind-v0", blind)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        assert performance(EnvSpec("Blind-v0"), {"a": lambda o: o}, seed=0) is None
+        assert isinstance(
+            performance(EnvSpec("Blind-v0"), {"a": lambda o: o}, seed=0), NoVideo
+        )
     assert len(seen) == 1 and "no video" in str(seen[0].message)
     assert "`render_modes` of Blind-v0" in str(seen[0].message)
 
@@ -143,6 +156,7 @@ def test_motions_are_over_seconds_where_these_are_known_or_else_over_steps(
     spec, still = EnvSpec("Counter-v0", told), {"clone": lambda o: o}
     found = {"clone": evaluate(spec, still["clone"], episodes=2, seed=0)}
     film = performance(spec, still, seed=0, time_step=given)
+    assert isinstance(film, Performance)
     assert film is not None and film.speed == speed
     page = motions(signals(spec.make()), found, film, given).html()
     assert f'data-axis="{axis}"' in page and f'data-film="{rate}"' in page
@@ -156,7 +170,7 @@ def test_a_video_imports_no_package_that_a_file_names(tmp_path, monkeypatch):
     ro.save(tmp_path / "x.npz", EnvSpec("stranger:Trap-v0"))
     spec = ro.load(tmp_path / "x.npz")
     with pytest.warns(UserWarning, match="allow it by `load"):
-        assert performance(spec, {"clone": lambda o: 1}, seed=0) is None
+        assert isinstance(performance(spec, {"clone": lambda o: 1}, seed=0), NoVideo)
 
 
 def test_the_history_is_a_table_with_units(tmp_path):
