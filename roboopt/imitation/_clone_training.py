@@ -112,11 +112,8 @@ class Training:
         objective = objective_for(kind, loss, known)
         words, selection = type(policy).__name__, None
         if not own:
-            ends = np.stack([np.asarray(e.observations)[-1] for e in data.known])
-            motion = {"goal": ends.mean(0), "time_step": data.training[0].time_step}
             network |= {"history": history, "chunk": chunk, "seed": seed}
-            network["motion"] = motion
-
+            network["motions"] = data.known
             if discrete:
                 network |= choices_of(known, env)
 

@@ -1,5 +1,6 @@
 """The policies that `clone` can train, each with the loss that fits it."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import numpy as np
 
 from roboopt._errors import RobooptError, argument_called, require, require_lists
-from roboopt.data import Demonstrations
+from roboopt.data import Demonstrations, Trajectory
 from roboopt.losses import FlowMatching, NegativeLogLikelihood
 from roboopt.objectives import ActionMismatch
 from roboopt.policies import (
@@ -33,6 +34,9 @@ DETERMINISTIC = ("mlp", "linear", "stable")
 """The kinds that return one action, and whose loss is of its error."""
 ABSOLUTE = ("stable", "tanh-gaussian", "categorical")
 """The kinds whose actions cannot be relative to an observation."""
+MAX_DEVIATION = 0.2  # of velocities from the rates of positions
+MIN_LIKENESS = 0.9  # the cosine of both over all samples
+TINY = np.finfo(float).tiny
 KINDS: dict[str, Callable[..., Any]] = {
     "mlp": MLPPolicy.of,
     "linear": LinearPolicy.of,
@@ -73,13 +77,13 @@ def fresh_policy(
     seed: int,
     relative: Sequence[int] = (),
     quantiles: bool = False,
-    motion: dict[str, Any],
+    motions: Sequence[Trajectory],
     start: Sequence[int] = (),
     sizes: Sequence[int] = (),
 ) -> tuple[Any, str]:
     """Return a policy with random weights, normalized by `samples`, and what it is.
 
-    `motion` holds the goal and the time step, for a policy that is stable; `start` and
+    `motions` tell the goal and the time step of a policy that is stable; `start` and
     `sizes` are the choices of discrete actions.
     """
     require_lists(angles=angles, relative=relative)
@@ -104,9 +108,13 @@ def fresh_policy(
     if kind == "categorical":
         settings |= {"start": start, "sizes": sizes}
     elif kind == "stable":
+        end = np.mean([np.asarray(one.observations)[-1] for one in motions], axis=0)
+        settings |= {"goal": end, "time_step": motions[0].time_step}
         with argument_called("samples", "demonstrations"):
-            made = StablePolicy.of(samples, **settings, **motion)
-        goal = np.array2string(np.asarray(motion["goal"]), precision=4)
+            made = StablePolicy.of(samples, **settings)
+        if made.velocities and history == 1:
+            _warn_of_units(motions)
+        goal = np.array2string(end, precision=4)
         return made, f"{description}, stable: ends at {goal} from everywhere"
     elif kind == "tanh-gaussian":
         settings |= _finite_limits(env)
@@ -125,6 +133,26 @@ def fresh_policy(
             )
             return made, f"{description}{ON_GRAVITY}"
     return KINDS[kind](samples, **settings), description
+
+
+def _warn_of_units(motions: Sequence[Trajectory]) -> None:
+    """Warn of velocities in another unit than the positions, or another time step."""
+    steps = [np.diff(x.observations, axis=0) / x.time_step for x in motions]
+    rates = np.concatenate(steps).astype(float)
+    acted = np.concatenate([np.asarray(x.actions, float) for x in motions])
+    products, squares = (rates * acted).sum(0), (rates**2).sum(0)
+    likeness = np.abs(products) / np.sqrt(np.maximum(squares * (acted**2).sum(0), TINY))
+    ratios = products / np.maximum(squares, TINY)
+    wrong = (likeness > MIN_LIKENESS) & (np.abs(ratios - 1) > MAX_DEVIATION)
+    if wrong.any():
+        axes = "" if wrong.all() else f" of axis {int(wrong.argmax())}"
+        warnings.warn(
+            f"`demonstrations`: the actions{axes} are {np.median(ratios[wrong]):.4g} "
+            "times the rate of change of the positions, but `policy` 'stable' needs "
+            f"both in one unit: convert them, or give `time_step`, which is "
+            f"{motions[0].time_step:.4g} s.",
+            stacklevel=6,
+        )
 
 
 def objective_for(kind: str, loss: Any, samples: Demonstrations) -> ActionMismatch:

@@ -1,5 +1,7 @@
 """`clone`: what ends it before the training, and what cannot take the clone away."""
 
+import warnings
+
 import gymnasium
 import numpy as np
 import pytest
@@ -136,3 +138,24 @@ def test_motions_without_a_known_time_step_are_over_steps(given, axis):
     for title in ("The error by action", "Motions"):
         assert f'data-axis="{axis}"' in drawn[title]
     assert ('data-axis="time [s]"' in "".join(drawn.values())) == bool(given)
+
+
+@pytest.mark.parametrize("unit, told", [(1.0, False), (1000.0, True), (-5.0, True)])
+def test_velocities_in_another_unit_than_the_positions_are_told(unit, told):
+    # x decays to 0 at 1 / s in steps of 0.1 s.
+    starts, factor = (
+        np.array([[1.0, 0.5], [0.8, 0.6], [1.2, 0.4]]),
+        0.9 ** np.arange(31),
+    )
+    motions = [
+        ro.data.Trajectory(
+            factor[:, None] * start, -unit * factor[:-1, None] * start, time_step=0.1
+        )
+        for start in starts
+    ]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ro.clone(motions, policy="stable", steps=1, width=4, depth=1, validation=0)
+    said = [str(w.message) for w in caught if "rate of change" in str(w.message)]
+    assert len(said) == told
+    assert all(f"are {unit:.4g} times" in one for one in said)
