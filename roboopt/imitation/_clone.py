@@ -255,9 +255,9 @@ def clone(
                 return {}
 
         recorded = None
-        alike = len({e.time_step for e in data.whole}) == 1 and demonstrator is None
-        if alike and all(e.rewards is not None for e in data.whole):
-            recorded = Evaluation.of(Trajectory.from_episodes(data.whole))
+        if demonstrator is None and all(e.rewards is not None for e in data.whole):
+            same = partial(replace, time_step=data.whole[0].time_step, times=None)
+            recorded = Evaluation.of(Trajectory.from_episodes([*map(same, data.whole)]))
 
         def unjudged(training: Training, result: Result) -> CloneResult:
             made = CloneResult(

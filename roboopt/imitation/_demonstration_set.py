@@ -37,7 +37,7 @@ from roboopt.data import (
 )
 from roboopt.diagnose import Finding, check_demonstrations
 from roboopt.imitation._baselines import usual_action
-from roboopt.imitation._in_memory import is_plain, named_pair
+from roboopt.imitation._in_memory import is_plain, named_pair, with_choices
 from roboopt.imitation._masks import by_masks
 from roboopt.policies import with_past_actions
 from roboopt.rollouts import Signals, told_time_step
@@ -334,7 +334,7 @@ def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Traje
     if isinstance(runs, Sequence) and all(isinstance(x, Trajectory) for x in runs):
         if not runs:
             raise RobooptError(f"`{argument}` must hold at least one episode.")
-        return single_recordings(runs)
+        return [*map(with_choices, single_recordings(runs))]
     if not isinstance(source, dict | tuple | list | Demonstrations):
         raise RobooptError(
             f"`{argument}` must be trajectories, arrays (observations, actions), dicts "
@@ -353,8 +353,7 @@ def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Traje
         None if x is None else np.asarray(x) for x in (samples.low, samples.high)
     )
     actions = np.asarray(samples.actions)
-    actions = actions.astype(int) if actions.dtype == bool else actions
-    return [Trajectory(seen, actions, step, low=low, high=high)]
+    return [with_choices(Trajectory(seen, actions, step, low=low, high=high))]
 
 
 def _alike(

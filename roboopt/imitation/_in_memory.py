@@ -1,9 +1,12 @@
 """Demonstrations in memory, as users hold them: pairs and dicts of arrays."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from roboopt.data import Trajectory
 
 BESIDE = {"weights", "low", "high"}
 """What a dict of samples may hold beside observations and actions."""
@@ -20,3 +23,11 @@ def is_plain(source: Any) -> bool:
     if not isinstance(source, Mapping) or len({*source} - BESIDE) != 2:
         return False
     return len({np.shape(value)[:1] for value in source.values()}) == 1
+
+
+def with_choices(episode: Trajectory) -> Trajectory:
+    """Return an episode, its actions that are true or false as choices."""
+    actions = np.asarray(episode.actions)
+    if actions.dtype != bool:
+        return episode
+    return dataclasses.replace(episode, actions=actions.astype(int))

@@ -13,6 +13,7 @@ from roboopt._errors import (
     is_number,
     require,
     require_lists,
+    require_positive,
 )
 from roboopt._progress import counted
 from roboopt.data import Trajectory, recording_files
@@ -25,6 +26,7 @@ from roboopt.sysid._turns import turning_joints
 
 TURNS = "turns"
 """Code of a finding on a joint that turns beyond its limits."""
+MIN_PRIOR = 1e-6  # relative; its inverse square is also a number in single precision
 ERRORS = ("auto", "motion", "effort", "both")
 
 
@@ -35,9 +37,14 @@ def check_arguments(
     truth: Any = None,
     keep: Any = None,
     options: Any = None,
+    *,
+    prior: float | None = None,
     **others: Any,
 ) -> None:
     """Raise a `RobooptError` unless arguments are of the types that they must have."""
+    require_positive(prior=prior)
+    rule = f"be at least {MIN_PRIOR:g}: what is known better is not `free`"
+    require(prior is None or prior >= MIN_PRIOR, "prior", rule, prior)
     known = truth is None or isinstance(truth, Multibody)
     require(known, "truth", "be a robot, as `load_urdf` returns it", truth)
     require(keep is None or callable(keep), "keep", "be a function", keep)

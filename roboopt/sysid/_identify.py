@@ -168,8 +168,8 @@ def identify(
     """
     make_room()
     given = error, cutoff, free, truth, keep, options
-    check_arguments(*given, actuated=actuated, ties=ties)
-    require_positive(cutoff=cutoff, horizon=horizon, prior=prior, resample=resample)
+    check_arguments(*given, prior=prior, actuated=actuated, ties=ties)
+    require_positive(cutoff=cutoff, horizon=horizon, resample=resample)
     require_at_least(1, steps=steps)
     check_sources(recordings, held_out)
     if not jax.config.jax_enable_x64:  # pyright: ignore

@@ -159,3 +159,27 @@ def test_velocities_in_another_unit_than_the_positions_are_told(unit, told):
     said = [str(w.message) for w in caught if "rate of change" in str(w.message)]
     assert len(said) == told
     assert all(f"are {unit:.4g} times" in one for one in said)
+
+
+def test_actions_that_are_true_or_false_are_choices_in_a_trajectory_too():
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(4, 9, 1))
+    runs = [ro.data.Trajectory(x, x[:-1] > 0, time_step=0.1) for x in seen]
+    assert ro.clone(runs, policy="categorical", steps=1, width=4, depth=1).discrete
+
+
+def test_recorded_returns_are_told_whatever_the_time_steps():
+    rng = np.random.default_rng(0)
+    runs = [
+        ro.data.Trajectory(
+            rng.normal(size=(6, 1)),
+            rng.normal(size=(5, 1)),
+            time_step=0.1 * k,
+            rewards=np.full(5, float(k)),
+        )
+        for k in (1, 2, 3, 4)
+    ]
+    aside = {"held_out": runs[3:], "validation": 0}
+    made = ro.clone(runs[:3], policy="linear", steps=1, **aside)
+    assert made.demonstrations is not None
+    np.testing.assert_allclose(sorted(made.demonstrations.returns), [5.0, 10.0, 15.0])

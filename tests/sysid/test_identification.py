@@ -257,6 +257,7 @@ def test_windows_overlap_as_little_as_can_be():
         ({"cutoff": -1.0}, "`cutoff` must be positive"),
         ({"horizon": 0.0}, "`horizon` must be positive"),
         ({"prior": 0.0}, "`prior` must be positive"),
+        ({"prior": 1e-320}, "`prior` must be at least 1e-06"),
         ({"held_out": 1.0}, "`held_out` must be 0 or more and below 1"),
         ({"actuated": ("wrist",)}, "`actuated` must name joints of shoulder, elbow"),
         ({"time_step": 0.01}, "`time_step` and `actuated` must be left out"),
