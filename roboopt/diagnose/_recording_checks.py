@@ -23,6 +23,7 @@ WRONG_UNITS = ("degrees", "revolutions", "time_unit")
 """Codes of findings that make all other numbers wrong."""
 MAX_UNEVENNESS = 1e-3  # of the median step
 MAX_GAP = 3.0  # median steps
+MIN_CUT = 10.0  # median steps; over fewer a smooth motion is interpolated
 MAX_GAPS, MAX_GAP_SHARE = 3, 0.01  # of the steps
 MAX_VALUE = 1e9  # in SI units: larger ones stand for missing ones
 MAX_STEP_S = 0.5  # no dynamics are seen between samples farther apart
@@ -182,11 +183,15 @@ def _sampling(run: Trajectory) -> Iterator[Finding]:
     gaps = np.flatnonzero(steps > MAX_GAP * median)
     # Many are no gaps, but the uneven steps that the warning above tells of.
     if 0 < gaps.size <= max(MAX_GAPS, MAX_GAP_SHARE * steps.size):
+        longest = gaps[steps[gaps].argmax()]
+        advice = "cut the recording there"
+        if steps[longest] < MIN_CUT * median:
+            advice = "so short, it needs no cut where the motion is smooth"
         yield warning(
             "gap",
             f"{counted(gaps.size, 'gap')} of more than {MAX_GAP:g} median steps, the "
-            f"first of {1e3 * steps[gaps[0]]:.3f} ms after {times[gaps[0]]:.3f} s: cut "
-            "the recording there.",
+            f"longest of {1e3 * steps[longest]:.3f} ms after {times[longest]:.3f} s: "
+            f"{advice}.",
         )
     observations = np.asarray(run.observations, float)
     same = (np.diff(observations, axis=0) == 0).all(axis=1)

@@ -98,6 +98,11 @@ def test_gaps_are_found_where_they_are():
     findings = check_recordings(stretched(swung(), 100, 4.0))
     (gap,) = [f for f in findings if f.code == "gap"]
     assert "40.000 ms after 1.000 s" in gap.message
+    assert "needs no cut" in gap.message
+    (gap,) = [
+        f for f in check_recordings(stretched(swung(), 100, 12.0)) if f.code == "gap"
+    ]
+    assert "120.000 ms" in gap.message and "cut the recording there" in gap.message
 
 
 def test_saturation_is_seen_with_and_without_a_limit():
