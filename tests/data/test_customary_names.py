@@ -42,7 +42,14 @@ def test_arrays_that_are_not_read_are_named(tmp_path):
         rows = {"observations": OBSERVATIONS, "actions": ACTIONS, "goal": ACTIONS}
         for name, value in {**rows, **told}.items():
             file[name] = value
-    assert "goal left out: neither observations nor actions" in read(path)[1]
+        file["infos/qpos"] = file["metadata/seed"] = OBSERVATIONS
+    said = read(path)[1]
+    assert "goal, infos/…, metadata/… left out: neither observations nor" in said
+    path = tmp_path / "y.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("obs", "actions", "states", "dones"):
+            file[f"data/demo_0/{name}"] = OBSERVATIONS
+    assert "y.h5: states left out." in read(path, time_step=0.1)[1]
 
 
 def test_groups_of_npz_are_read_without_their_images(tmp_path):

@@ -28,6 +28,8 @@ from roboopt.data.io._named_arrays import read_arrays
 KEY = "observation"
 GYM_TYPE = 2  # robomimic's number for Gym environments
 UNTOLD = KeyError, TypeError, ValueError, ArithmeticError, AttributeError
+READ = {*PER_STEP, "times", "obs", "next_obs", "dones"}
+"""What is read of a group of robomimic's, or says only that it ends."""
 MAX_CHUNK = 2**20  # bytes; HDF5 keeps chunks of one size in memory
 
 
@@ -51,6 +53,8 @@ def _episodes(
         where = f"{group.name.removeprefix('/')} of {path}"
         arrays = _episode(group, guard, options, where)
         found.append((where, {**shared, **arrays}))
+        if unread := sorted({*group} - READ):
+            options.note(f"{where}: {', '.join(unread)} left out.")
         without_last += "next_obs" not in group
     if without_last:
         options.note(
@@ -107,7 +111,8 @@ def _flat(
     if {"observations", "actions"} <= names.keys():
         used = {*NAMES, NEXT, *BOUNDARIES, *RATES}
         read = {n: arrays[n][()] for k, n in names.items() if {k, n} & used}
-        if unread := [n for n in arrays if n not in read and arrays[n].shape]:
+        unread = [n for n in arrays if n not in read and arrays[n].shape]
+        if unread := [*unread, *(f"{name}/…" for name, _ in groups)]:
             rule = "neither observations nor actions"
             options.note(f"{where}: {', '.join(unread)} left out: {rule}.")
         arrays = read
