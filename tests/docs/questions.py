@@ -254,5 +254,14 @@ QUESTIONS = {
     "wind": ("faq.html", DISTURBANCES),
     "external disturbance": ("faq.html", DISTURBANCES),
     "joystick demonstrations": ("tutorials/clone.html", "your-demonstrations"),
+    "xacro not supported": (
+        "faq.html",
+        "does-it-work-with-moveit-gazebo-isaac-solidworks-sdf-usd-step",
+    ),
+    "video of the robot": ("report.html", "the-video-of-the-robot"),
+    "gymnasium environment not found": (
+        "faq.html",
+        "what-do-these-messages-mean-no-module-named-pybullet-xlaruntimeerror",
+    ),
 }
 """Words as typed: the address of the page, and the anchor where there is one."""
