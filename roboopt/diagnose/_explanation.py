@@ -21,6 +21,7 @@ from roboopt.diagnose._explanation_figures import (
 from roboopt.diagnose._explanation_words import (
     cosine,
     disagreeing,
+    flat_within,
     in_jumps,
     noise,
     percent,
@@ -342,7 +343,8 @@ class Explanation(VerbResult):
     def sections(self, *, video: bool = True) -> list[Section]:
         """Return the section of a report."""
         blocks = self.blocks()
-        return [Section("Gradient", [blocks[0], *blocks[2:]])]
+        flat = [Notes(said)] if (said := flat_within(self)) else []
+        return [Section("Gradient", [blocks[0], *flat, *blocks[2:]])]
 
     def blocks(self) -> list[Table | Figure | Notes]:
         """Return the sentences, the tables and a figure for a report."""
@@ -377,7 +379,8 @@ class Explanation(VerbResult):
         drawn = len(names) > 1 and said and "by term" in said[0]
         legend = dict(zip(names, TERM_COLORS, strict=False)) if drawn else {}
         figure = [Figure(panels, " ".join(said), legend, columns=2)] if panels else []
-        return [table, Notes(self.sentences()), *figure, *tables]
+        notes = Notes([*self.sentences(), *flat_within(self)])
+        return [table, notes, *figure, *tables]
 
     def write_files(self, folder: Path) -> None:
         """Write gradient.csv: a row a parameter."""

@@ -122,15 +122,22 @@ def line_panel(found: "Explanation") -> Drawing:
         own = {"color": GRAY, "label": "slope at the start"}
         axes.plot(rates[shown], tangent[shown], "--", **own)
         axes.plot(0, found.loss, "o", color=INK, markersize=5)
-        for rate in (SHORT_STEP * best, LONG_STEP * best, rates[-1]):
-            height = np.interp(rate, rates, losses)
+        bottom, top = axes.get_ylim()
+        heights = np.interp(
+            (SHORT_STEP * best, LONG_STEP * best, rates[-1]), rates, losses
+        )
+        level = abs(heights[1] - heights[0]) < MARGIN * (top - bottom)
+        for rate, height in zip(
+            (SHORT_STEP * best, LONG_STEP * best, rates[-1]), heights, strict=True
+        ):
             kept = (found.loss - height) / (found.gradient_norm**2 * rate)
             said = f"keeps {100 * kept:.0f} %" if kept > 0 else "L rises"
             marker, own = ("o", color) if kept > 0 else ("x", RISES)
             axes.plot(rate, height, marker, color=own, markersize=7)
             # The words lie side by side, and on the side that the curve leaves free.
             falling = np.interp(0.99 * rate, rates, losses) > height
-            shift = (6, 6) if rate < best else (-6, -12 if falling else 6)
+            below = falling or (level and rate == LONG_STEP * best)
+            shift = (6, 6) if rate < best else (-6, -12 if below else 6)
             own = {"textcoords": "offset points", "fontsize": 8}
             own["ha"] = "left" if rate < best else "right"
             axes.annotate(said, (rate, height), shift, **own)

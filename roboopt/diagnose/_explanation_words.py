@@ -111,6 +111,18 @@ def _unclear(found: "Explanation") -> list[str]:
     ]
 
 
+def flat_within(found: "Explanation") -> list[str]:
+    """Return what "flat ± 1 %" in the table means, where it is there."""
+    words = (found.direction(row) for row in range(len(found.names)))
+    flat = next((word for word in words if word.startswith("flat ±")), "")
+    if not flat:
+        return []
+    return [
+        f'"L falls by {flat}": L falls neither where the parameter is lowered by '
+        f"{flat[7:]} nor where it is raised, though its derivative is not zero."
+    ]
+
+
 def _logarithms(found: "Explanation") -> list[str]:
     if not found.logarithms:
         return []

@@ -208,9 +208,13 @@ class RunComparison(Reported):
         if not panels:
             return []
         caption = (
-            "Of runs with many values, the medians of neighbors, and of successes the "
-            "means."
+            f"A curve of more than {MAX_POINTS} values shows the median of each group "
+            "of neighboring values; of returns a group is some episodes, and of "
+            "successes the share is shown."
         )
+        commands = {run.settings.get(COMMAND) for run in self.runs}
+        if "tune" in commands and any(name == "loss" for (_, name, _), _ in shared):
+            caption += " The loss of a run of tune is its objective."
         if any(len(each) > 1 for each in kinds.values()):
             caption += (
                 " What has no unit, as a loss, is drawn for each objective: those of "

@@ -145,8 +145,10 @@ def shortened(names: Sequence[str], width: int) -> list[str]:
 
 
 def readable(name: str) -> str:
-    """Return the name of a term as a person writes it."""
-    return {"joule_loss": "Joule loss"}.get(name, name.replace("_", " "))
+    """Return the name of a term as a person writes it; joints in brackets stay."""
+    term, bracket, joints = name.partition("[")
+    term = {"joule_loss": "Joule loss"}.get(term, term.replace("_", " "))
+    return term + bracket + joints
 
 
 def sentence(text: str) -> str:

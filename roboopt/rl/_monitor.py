@@ -179,5 +179,7 @@ def _described(status: LearningStatus, total: int | None) -> str:
         mean, std = f"{status.mean_return:.4g}", f"{status.std_return:.3g}"
         text = f"return {mean} ± {std} (last {status.episodes})"
     rate = status.timesteps / max(status.seconds, 1e-9)
-    of_total = "" if total is None else f" of {total:,}"
-    return f"{text}, {status.timesteps:,}{of_total} timesteps, {rate:,.0f}/s"
+    taken = f"{status.timesteps:,}"
+    if total is not None and status.timesteps <= total:
+        taken += f" of {total:,}"
+    return f"{text}, {taken} timestep{'s' * (taken != '1')}, {rate:,.0f}/s"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from roboopt._progress import counted
 from roboopt.gradients import Automatic
 from roboopt.rollouts import Episode
 
@@ -50,10 +51,10 @@ class Run:
 def budget_in_words(timesteps: int, least: int) -> str:
     """Return the budget in words; warn if even the shortest learning may exceed it."""
     if least <= timesteps:
-        return f"{timesteps} timesteps"
-    text = f"the shortest learning takes up to {least} timesteps"
+        return counted(timesteps, "timestep")
+    text = f"the shortest learning takes up to {counted(least, 'timestep')}"
     warnings.warn(f"{text}, but `timesteps` is {timesteps}.", stacklevel=2)
-    return f"{timesteps} timesteps, although {text}"
+    return f"{counted(timesteps, 'timestep')}, although {text}"
 
 
 class Measured:

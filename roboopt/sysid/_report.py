@@ -18,7 +18,6 @@ from roboopt.sysid._figures import (
     predictions,
     whiskers,
 )
-from roboopt.sysid._forecast import NO_ERROR, Forecasts
 from roboopt.sysid._parameters import (
     COMBINED,
     NOT_EXCITED,
@@ -40,6 +39,7 @@ from roboopt.sysid._tables import (
     coordinates,
     effort_sentence,
     effort_table,
+    exact_sentence,
     forecast_table,
     known_first,
 )
@@ -62,7 +62,6 @@ ERRORS = {
     "effort": "of the efforts, through inverse dynamics",
     "both": "of the predicted motion and of the efforts",
 }
-
 USES = {"fit": "the fit", "held out": "judging", "both": "the fit, its end for judging"}
 
 
@@ -178,20 +177,10 @@ def _forecasts(found: "IdentifyResult") -> Section | None:
         ]
         caption = (
             "Root mean square error by how far ahead the forecast is; forecasts.csv "
-            f"holds all numbers.{_exact(made, found.model)}"
+            f"holds all numbers.{exact_sentence(made, found.model)}"
         )
         blocks.append(Figure(panels, caption, COLORS))
     return Section("Forecasts", blocks)
-
-
-def _exact(made: Forecasts, model: Any) -> str:
-    """Return which curves a logarithmic axis cannot show, as their errors are 0."""
-    said = []
-    for i, (name, _) in enumerate(coordinates(model)):
-        exact = [m for m in MODELS if (made.rmse[m][:, i] <= NO_ERROR).all()]
-        if exact:
-            said.append(f"{name} of {' and '.join(exact)}")
-    return f" Errors of 0 are not drawn: {', '.join(said)}." if said else ""
 
 
 def predicted_motions(found: "IdentifyResult") -> RobotMotions | None:

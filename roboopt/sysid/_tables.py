@@ -82,6 +82,19 @@ def forecast_sentence(made: Forecasts, joints: int, *, held_out: bool) -> str:
     )
 
 
+def exact_sentence(made: Forecasts, model: ParametricTwin) -> str:
+    """Return which errors a logarithmic axis cannot show, as they are 0; "" for none.
+
+    The sentence begins with a space.
+    """
+    said = []
+    for i, (name, _) in enumerate(coordinates(model)):
+        exact = [m for m in MODELS if (made.rmse[m][:, i] <= NO_ERROR).all()]
+        if exact:
+            said.append(f"{name} of {' and '.join(exact)}")
+    return f" Errors of 0 are not drawn: {', '.join(said)}." if said else ""
+
+
 def _effort_rows(made: EffortErrors, model: ParametricTwin) -> list[tuple]:
     """Return the name, the unit and the errors of every driven joint."""
     robot, best = model.robot, made.unconstrained

@@ -157,10 +157,12 @@ def _motions(result: Any, film: report.Performance | report.NoVideo | None) -> S
     filmed = film is not None and film.shows(
         {k: motion.episodes()[first] for k, motion in result.motions.items()}
     )
-    others = ", ".join(map(str, shown[1:])) or "no other"
+    others = ", ".join(map(str, shown[1:]))
+    many = f" test start{'s' * (len(shown) > 2)} {others}"
     starts = (
-        f"PyBullet, from test start {first} in bold"
-        f"{', which the video shows,' if filmed else ''} and test starts {others}."
+        f"PyBullet, from test start {first}{' in bold' if others else ''}"
+        f"{', which the video shows' if filmed else ''}"
+        f"{f', and{many}' if others else ''}."
     )
     window = getattr(task, "window", 0.0)
     legend, said = LEGEND, starts

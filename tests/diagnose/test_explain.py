@@ -11,6 +11,7 @@ import pytest
 
 import roboopt as ro
 from roboopt.diagnose import TimeSplit, explain
+from roboopt.diagnose._explanation_figures import line_panel
 from roboopt.dynamics import Randomized
 from roboopt.objectives import Objective
 from roboopt.policies import MLPPolicy, ObservationHistory
@@ -171,6 +172,18 @@ def test_a_kink_that_rises_one_way_is_flat_the_other():
     found = explain(lambda m, _: jnp.maximum(m, 1.0), 1.0, None)
     assert found.direction(0) == "flat ± 1 %"
     assert "lowers the loss: lower it changes by 0, higher" in found.sentences()[0]
+    said = " ".join(found.sections()[0].blocks[1].paragraphs)  # type: ignore
+    assert "lowered by 1 % nor where it is raised" in said
+
+
+def test_words_along_a_flat_line_stand_apart():
+    pytest.importorskip("matplotlib")
+    found = explain(lambda m, _: 1e3 * (m - 1.0) ** 4 + m**2, 1.5, None)
+    flat = dataclasses.replace(found, line=np.linspace(0, -1e-9, len(found.line)))
+    for texts in (line_panel(found).axes.texts, line_panel(flat).axes.texts):
+        renderer = texts[0].figure.canvas.get_renderer()
+        boxes = [text.get_window_extent(renderer) for text in texts[:2]]
+        assert not boxes[0].overlaps(boxes[1])
 
 
 def test_an_infinite_slope_is_said_to_be_none():

@@ -11,6 +11,7 @@ from roboopt.report import (
     bars,
     curves,
     panel,
+    readable,
     shortened,
     spread,
     traces,
@@ -221,3 +222,9 @@ def test_bars_of_long_names_are_rows_that_stay_legible(count):
     header, rows = made.table()
     assert header == ["joint", "before [J]", "after [J]"]
     assert [row[0] for row in rows] == names
+
+
+def test_joints_in_the_name_of_a_quantity_are_named_as_they_are():
+    assert readable("stiffness[j_6]") == "stiffness[j_6]"
+    assert readable("mean_return") == "mean return"
+    assert readable("joule_loss") == "Joule loss"
