@@ -60,7 +60,7 @@ INTERNAL = {
         change check_formats encode
         evaluation_metrics evaluation_motions evaluation_record interval number
         padded panel plain replay_section
-        progress_bar readable sentence tolerance_sentence write_csv
+        progress_bar readable sentence shortened tolerance_sentence write_csv
     """,
 }
 """Names that packages share with each other, and that users need not know."""
