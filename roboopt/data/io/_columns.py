@@ -64,8 +64,8 @@ PREFIXES = {
     *("j", "joint", "joints", "axis", "dof", "dofs"),
     *("state", "states", "field", "data", "msg", APPLIED),
 }
-PHRASES = (["tau", "j"], ["qfrc", "actuator"])
-"""Efforts of libfranka and of MuJoCo."""
+PHRASES = (["tau", "j"], ["qfrc", "actuator"], ["motor", "torque"])
+"""Efforts of libfranka, of MuJoCo, and of a motor beside those of the joint, if any."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +215,7 @@ def _role(
                 key, words = joint, words[:k] + words[k + len(parts) :]
     rank = 0 if MEASURED & set(words) else 2 if COMMANDED & set(words) else 1
     rank += 3 * bool(CURRENTS & set(words))
-    later = bool({*MOTORS, APPLIED} & set(words))
+    later = bool({*MOTORS, APPLIED, "motor"} & set(words))
     words = [w for w in words if w not in MEASURED | COMMANDED | PREFIXES]
     numbers = [word for word in words if word.isdigit()]
     words = [word for word in words if not word.isdigit()]

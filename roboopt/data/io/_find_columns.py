@@ -201,6 +201,13 @@ class _Search:
         if joints is None:
             return said
         if quantity == "efforts" and not unread:
+            known = [n for n in self.header if ALIASES[quantity] & {*split_name(n)}]
+            known = [n for n in known if n not in best.values()]
+            if len(known) == len(missing):
+                named = [*best.values(), *known]
+                said += (
+                    f"; if {', '.join(known)} are those, say so by `efforts={named}`"
+                )
             pairs = zip(joints, order, strict=False)
             named = [joint for joint in joints if joint in best]
             named = named or [joint for joint, number in pairs if number in best]
@@ -263,6 +270,23 @@ def _strange_joints(header: Sequence[str], joints: Sequence[str]) -> list[str]:
         rest = " ".join(word for word in words if word not in said)
         if rest and ALIASES["positions"] & {*words} and not COMMANDED & {*words}:
             found.append(rest)
+    return found
+
+
+def joints_beside(header: Sequence[str], joints: Sequence[str]) -> dict[str, str]:
+    """Return the column of positions of each joint that is not among the robot's.
+
+    Velocities or efforts that are called alike tell that it is a joint.
+    """
+    others = ALIASES["velocities"] | ALIASES["efforts"]
+    words = [split_name(name) for name in header]
+    found = {}
+    for name, parts in zip(header, words, strict=True):
+        if role_of(name, joints) or not parts or parts[-1] not in ALIASES["positions"]:
+            continue
+        alike = [w for w in words if len(parts) > 1 and w[:-1] == parts[:-1]]
+        if any(w[-1] in others for w in alike):
+            found[without_unit(name)[: -len(parts[-1])].rstrip("/_. ")] = name
     return found
 
 

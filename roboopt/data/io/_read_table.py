@@ -22,7 +22,7 @@ from roboopt.data.io._columns import (
     is_time,
 )
 from roboopt.data.io._demonstration_table import how_to_name, read_demonstrations
-from roboopt.data.io._find_columns import find_columns
+from roboopt.data.io._find_columns import find_columns, joints_beside
 from roboopt.data.io._gaps import MAX_LEFT_OUT_SHARE, whole_samples
 from roboopt.data.io._sparse import apart, common_time, on_one_clock
 from roboopt.data.io._table import BLANKS, MAX_SHOWN, Table
@@ -57,9 +57,14 @@ def read_table(
             yield table.path, arrays
             return
     asked = options.columns
+    own = table.header
     table, options = with_names(table, options)
-    options, columns, run_column = _found(table, options, step)
+    try:
+        options, columns, run_column = _found(table, options, step)
+    except ColumnError as error:
+        raise ColumnError(error.rule, error.path, own) from error
     _note_units(table, columns, options, asked)
+    _note_other_joints(table, options)
     samples = _samples(table, columns, options)
     if samples.columns.velocities is None:
         options.estimated.append(Path(table.path).name)
@@ -150,6 +155,17 @@ def _note_units(
                 f"{name}: {unit[1]!r} of the column {column!r} is no unit that "
                 "is known: its numbers are read in SI units."
             )
+
+
+def _note_other_joints(table: Table, options: ReadOptions) -> None:
+    """Note joints that move and that the robot does not have."""
+    beside = joints_beside(table.header, options.joints) if options.joints else {}
+    moved = [joint for joint, name in beside.items() if not _constant(table, name)]
+    if moved:
+        options.note(
+            f"{Path(table.path).name} holds the motion of {', '.join(moved)}, which "
+            "the robot does not have, or has locked: it is missing from the model."
+        )
 
 
 def _values(
