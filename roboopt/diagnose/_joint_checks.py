@@ -122,7 +122,8 @@ def _positions(joint: Joint) -> Iterator[Finding]:
             f"the joint reaches {peak:.4g} rad where its limits end at {reach:.4g} "
             "rad, and would keep to them in degrees: convert the positions to radians, "
             f"{IN_DEGREES}. If the joint makes so many turns, let the robot's file "
-            "have it `continuous`.",
+            "have it `continuous`; if they are those of a motor before its gear, "
+            "divide the positions by the gear's ratio, and multiply the efforts by it.",
         )
         return
     outside = max(joint.lower - q.min(), q.max() - joint.upper)

@@ -91,7 +91,7 @@ def check_runs(
     if not (commanded or unpowered):
         turning = turning_joints(findings, start, named[0])
         findings = _findings(*named, known, commanded, turning) if turning else findings
-    errors = [str(f) for f in findings if f.severity == "error"]
+    errors = grouped([f for f in findings if f.severity == "error"])
     if errors:
         more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
         raise RobooptError(

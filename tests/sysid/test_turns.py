@@ -62,3 +62,17 @@ def test_degrees_and_what_nothing_tells_are_refused(path):
     for one in (degrees, dataclasses.replace(run, actions=noise)):
         with pytest.raises(ro.RobooptError, match="in degrees.*`continuous`"):
             identified(path, one)
+
+
+def test_what_several_recordings_share_is_said_once_with_a_gear(path):
+    run, random = turned(), np.random.default_rng(1)
+    # A motor's angle, 36 times that of its joint, within the limits in degrees.
+    motor = ro.Trajectory(
+        run.observations * np.array([36 * 0.1, 36 * 0.1]),
+        random.normal(size=run.actions.shape),
+        STEP,
+    )
+    with pytest.raises(ro.RobooptError, match="gear's ratio") as told:
+        identified(path, [motor, motor, motor])
+    assert str(told.value).count("degrees") == 1
+    assert "2 more cases" in str(told.value)
