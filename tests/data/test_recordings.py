@@ -231,7 +231,7 @@ def test_trajectories_come_back_and_fit_the_joints(tmp_path):
         ("t,q1,q2,dq1,dq2,u1,b", None, "lacks efforts of joint 2"),
         ("t,q1,q2,dq1,dq2,a,b", None, "lacks efforts"),
         ("t,q1,q2,dq1,dq2,T_1 torque,u2", None, "lacks efforts of joint 1"),
-        ("t,q1,q2,dq1,dq2,a,b", Columns(efforts=["a", "z"]), "not .'z'"),
+        ("t,q1,q2,dq1,dq2,a,b", Columns(efforts=["a", "z"]), "no .'z'"),
         ("t,q1,q2,dq1,dq2,a,b", Columns(efforts=["a"]), "efforts of 2 joints"),
         ("t,a,a,dq1,dq2,u1,u2", Columns(positions=["a", "a"]), "each column once"),
         ("run,episode,q1,dq1,u1,t,b", None, "must hold one column of runs"),
