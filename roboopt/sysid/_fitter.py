@@ -22,6 +22,7 @@ from roboopt._progress import counted
 from roboopt.data import Trajectory, sliding_windows
 from roboopt.diagnose import (
     Explanation,
+    Finding,
     IdentifiabilityReport,
     explain_residuals,
     identifiability,
@@ -135,17 +136,17 @@ class Fitter:
     """Of each fit so far."""
     last: tuple[Any, Any] | None = None
     """The objective and the data of the last fit."""
-    cutoff: float | None = None
-    """Frequency above which the data of the fits are smoothed [Hz]."""
+    cutoff: float | None = None  # above which the data of the fits are smoothed [Hz]
     staggered: bool = True
-    """Whether efforts are those of the instants of noisy samples, as a real robot's are
-    measured; held over the step after each, as in a simulation, if not."""
+    """Whether efforts are those of the instants of noisy samples, as a real robot's;
+    held over the step after each, as in a simulation, if not."""
     by_default: bool = False
     """Whether nobody said which parameters are free."""
     samples: tuple[Sequence[Trajectory], ...] = ((), ())
     """Recordings of the fit, and held out, before they are resampled evenly."""
-    response: np.ndarray | None = None
-    """Weights by which the model's efforts are filtered as the data are."""
+    late: Finding | None = None  # on efforts that are taken earlier, by `delay` [s]
+    delay: float = 0.0
+    response: np.ndarray | None = None  # by which the model's efforts are filtered
     condensed: tuple[tuple, Condensed] | None = None
     """The condensed data of the last fit of efforts, and what they were made of."""
     suspicions: tuple[str, ...] | None = None

@@ -24,7 +24,8 @@ from roboopt.sysid._choice import (
     forecast_error,
     without_offsets,
 )
-from roboopt.sysid._condensed import Condensed, is_condensable
+from roboopt.sysid._condensed import is_condensable
+from roboopt.sysid._effort_times import sparsely, timed
 from roboopt.sysid._fitter import (
     NOISY_TOLERANCE,
     Estimate,
@@ -33,7 +34,6 @@ from roboopt.sysid._fitter import (
     weighted,
 )
 from roboopt.sysid._friction_velocity import (
-    MIN_GAIN,
     SCALES,
     speeds,
     with_friction_velocity,
@@ -44,9 +44,7 @@ from roboopt.sysid._noise import cutoff_frequency, noise_share
 from roboopt.sysid._preparation import (
     EDGE_PERIODS,
     ROUNDING,
-    after_steps,
     as_simulated,
-    evenly,
     lead_steps,
     smoothed,
     steps_as_simulated,
@@ -57,7 +55,6 @@ from roboopt.sysid._smoothing import (
     MAX_NOISE_RATIO,
     Smoothing,
     halved,
-    least_squares_numbers,
     positions,
     smoothing,
 )
@@ -65,7 +62,6 @@ from roboopt.sysid._suspicions import suspicion_sentence, suspicions
 
 MIN_NOISE_SHARE = 1e-4  # of a step's motion: below, recordings are clean
 MAX_UNEXPLAINED_SHARE = 0.5  # of the efforts, in a fit of clean recordings
-MAX_CHOICE_SAMPLES = 4000  # to choose the cutoff, or the timing of efforts
 MAX_STEP_RATE = 0.4  # frequency that steps of a simulation show, over their own
 CLEAN_TOLERANCE = 1e-10
 MOTION_TOLERANCE = 1e-6  # a move by a standard error changes N samples' loss by 1/N
@@ -162,7 +158,7 @@ def fit_noisy(
     own = fitter.start.time_step
     every = max(1, round(own / step))
     wanted, fitter.response = _without_scales(fitter, runs), None
-    runs, tests, like_simulated = _timed(fitter, runs, tests, noise_begins)
+    runs, tests, like_simulated = timed(fitter, runs, tests, noise_begins)
     by_motion = fitter.passive and error != "effort"
     if by_motion and not fitter.commanded:
         _with_scales(fitter, runs)
@@ -258,63 +254,6 @@ def _with_scales(fitter: Fitter, runs: Sequence[Trajectory]) -> None:
     fitter.speeds = speeds(runs, fitter.start.joints)
 
 
-def _timed(
-    fitter: Fitter,
-    runs: Sequence[Trajectory],
-    tests: Sequence[Trajectory],
-    cutoff: float,
-) -> tuple[Sequence[Trajectory], Sequence[Trajectory], bool]:
-    """Return the recordings with efforts at the times that they show.
-
-    Sets `fitter.staggered`. The last tells whether they may be a simulation's, whose
-    effort moves the next sample; a real one moves those around it.
-    """
-    fitter.staggered = False
-    if fitter.commanded or fitter.swings:
-        return runs, tests, True
-    step = runs[0].time_step
-    instants, others = (evenly(part, step, held=False) for part in fitter.samples)
-    measured, held = (smoothed(part, cutoff) for part in (instants, runs))
-    like_simulated = _excess(fitter, measured, held, held=False) > 0
-    fitter.staggered = not like_simulated
-    if fitter.passive:
-        earlier = [after_steps(run) for run in held]
-        count = 2 * cutoff * sum(run.time_step * run.steps for run in runs)
-        gain = 2 * count * _excess(fitter, measured, earlier, held=True)
-        fitter.staggered = gain <= MIN_GAIN
-    if fitter.staggered:
-        runs, tests = instants, others
-    return runs, tests, like_simulated
-
-
-def _excess(
-    fitter: Fitter,
-    measured: Sequence[Trajectory],
-    other: Sequence[Trajectory],
-    *,
-    held: bool,
-) -> float:
-    """Return how much more efforts at the samples leave than those of whole steps.
-
-    The latter are `held` in fact, and at each sample the mean of both steps; or as they
-    are in a simulation. The result is the logarithm of the errors' ratio.
-    """
-    left = []
-    for staggered, runs in ((True, measured), (held, other)):
-        windows = effort_windows(runs)
-        settings = {"staggered": staggered, "every": _sparsely(runs)}
-        error = fitter.effort_error(windows, **settings)
-        if not is_condensable(error, fitter.start):
-            return -np.inf
-        condensed = Condensed.of(error, fitter.start, windows)
-        # That of a passive joint, 0, is explained by a robot without mass.
-        driven = condensed.factors[list(fitter.start.actuated)]
-        condensed = Condensed(driven, condensed.instants)
-        numbers = least_squares_numbers(condensed, fitter.start)
-        left.append(np.log(np.maximum(condensed.rms(numbers), 1e-300)).sum())
-    return float(left[0] - left[1])
-
-
 def _fit_motion_first(
     fitter: Fitter,
     made: Smoothing,
@@ -381,7 +320,7 @@ def _best_cutoff(
     Noise in the accelerations biases a fit; too little motion determines nothing.
     """
     tried = halved(highest)
-    every = _sparsely(runs)
+    every = sparsely(runs)
     scores = []
     for cutoff in tried:
         fitter.cutoff, before = cutoff, fitter.kept
@@ -393,8 +332,3 @@ def _best_cutoff(
         if scores[-1] != min(scores):
             fitter.kept = before
     return min(scores)[1]
-
-
-def _sparsely(runs: Sequence[Trajectory]) -> int:
-    """Return the step from one instant to the next that is enough for a choice."""
-    return max(1, sum(run.steps for run in runs) // MAX_CHOICE_SAMPLES)

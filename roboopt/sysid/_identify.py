@@ -289,7 +289,7 @@ def identify(
                 Source(o.source, o.run.steps, o.run.time_step, _use(o, parts))
                 for o in read
             ),
-            findings=tuple(findings),
+            findings=(*filter(None, [fitter.late]), *findings),
             explained={},
             true_values=true_values,
             urdf=None if known.urdf is None else str(known.urdf),

@@ -178,13 +178,17 @@ def _filtered(
     first = noisier(1)
     added = first.rms(numbers) ** 2 - left**2
     share = min(independent_rate(plain.cutoff) * step, 0.999)  # of all frequencies
-    passed = plain.noise**2 * share / (1 - share)
+    # A filter of first order that delays efforts by τ takes 1 − 1/(1 + 2 τ/Δt) of white
+    # noise away, and twice so many decibels of that of the highest frequency.
+    passing = 1 + 2 * max(fitter.delay, 0.0) / step
+    passed = passing * plain.noise**2 * share / (1 - share)
     if any(run.times is not None or run.time_step != step for run in sampled):
         # Interpolated samples no longer tell the noise.
         efforts = [
             noise_density(run.actions, sample_times(run)[:-1]) for run in sampled
         ]
-        passed = independent_rate(plain.cutoff) / 2 * np.mean(efforts, 0)
+        density = passing**2 * np.mean(efforts, 0)
+        passed = independent_rate(plain.cutoff) / 2 * density
     expected = np.sqrt(passed + np.maximum(added, 0.0))
     if not np.all(left <= MAX_NOISE_RATIO * expected):
         excess = left / np.where(expected > 0, expected, np.inf)
