@@ -34,7 +34,7 @@ DETERMINISTIC = ("mlp", "linear", "stable")
 """The kinds that return one action, and whose loss is of its error."""
 ABSOLUTE = ("stable", "tanh-gaussian", "categorical")
 """The kinds whose actions cannot be relative to an observation."""
-MAX_DEVIATION = 0.2  # of velocities from the rates of positions
+MAX_RATIO = 3.0  # of velocities to the rates of positions, or the reverse
 MIN_LIKENESS = 0.9  # the cosine of both over all samples
 TINY = np.finfo(float).tiny
 KINDS: dict[str, Callable[..., Any]] = {
@@ -143,7 +143,9 @@ def _warn_of_units(motions: Sequence[Trajectory]) -> None:
     products, squares = (rates * acted).sum(0), (rates**2).sum(0)
     likeness = np.abs(products) / np.sqrt(np.maximum(squares * (acted**2).sum(0), TINY))
     ratios = products / np.maximum(squares, TINY)
-    wrong = (likeness > MIN_LIKENESS) & (np.abs(ratios - 1) > MAX_DEVIATION)
+    wrong = (likeness > MIN_LIKENESS) & ~(
+        (ratios > 1 / MAX_RATIO) & (ratios < MAX_RATIO)
+    )
     if wrong.any():
         axes = "" if wrong.all() else f" of axis {int(wrong.argmax())}"
         warnings.warn(

@@ -20,7 +20,7 @@ def test_a_memory_is_refused(tmp_path):
     policy = ro.policies.ObservationHistory(
         ro.policies.LinearFeedback(np.ones((1, 4))), 2, 2
     )
-    with pytest.raises(ValueError, match="must have no memory.*export_numpy"):
+    with pytest.raises(ValueError, match="must have no memory.*NumPy"):
         ro.export.export_onnx(policy, np.ones(2), tmp_path / "policy.onnx")
 
 
@@ -63,5 +63,5 @@ def test_it_agrees_under_onnx_runtime(which, tmp_path):
 def test_past_actions_are_a_memory_and_refused(tmp_path):
     inner = ro.policies.LinearFeedback(np.ones((1, 3)))
     policy = ro.policies.Clipped(ro.policies.PastActions(inner, [0.0]), -1, 1)
-    with pytest.raises(ro.RobooptError, match="must have no memory.*export_numpy"):
+    with pytest.raises(ro.RobooptError, match="must have no memory.*NumPy"):
         ro.export.export_onnx(policy, np.ones(2), tmp_path / "policy.onnx")

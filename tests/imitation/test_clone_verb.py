@@ -140,7 +140,14 @@ def test_motions_without_a_known_time_step_are_over_steps(given, axis):
     assert ('data-axis="time [s]"' in "".join(drawn.values())) == bool(given)
 
 
-@pytest.mark.parametrize("unit, told", [(1.0, False), (1000.0, True), (-5.0, True)])
+@pytest.mark.parametrize(
+    "unit, told",
+    [
+        pytest.param(1.0, False, marks=pytest.mark.slow),
+        (1000.0, True),
+        pytest.param(-5.0, True, marks=pytest.mark.slow),
+    ],
+)
 def test_velocities_in_another_unit_than_the_positions_are_told(unit, told):
     # x decays to 0 at 1 / s in steps of 0.1 s.
     starts, factor = (

@@ -138,11 +138,11 @@ BAD = [
     ),
     (
         lambda b: ro.policies.MLPPolicy.bounded([1.0], [1.0], key=KEY, depth=0),
-        "`width` and `depth` must be at least 1",
+        "`depth` must be at least 1, got 0",
     ),
     (
         lambda b: ro.policies.MLPPolicy.of(b, key=KEY, width=0),
-        "`width` and `depth` must be at least 1, got 0 and 2",
+        "`width` must be at least 1, got 0",
     ),
     (
         lambda b: ro.policies.MLPPolicy.of(b, key=KEY, angles=(3,)),

@@ -158,7 +158,9 @@ def test_messages_name_what_was_given():
     with pytest.raises(ro.RobooptError, match="^`env` must have a twin.*'ppo'"):
         ro.reinforce("Pendulum-v1", algorithm=ro.rl.SHAC(), timesteps=10)
     both = {"obs": np.ones((2, 1)), "state": 0, "observation": 1, "acts": 0}
-    with pytest.raises(ro.RobooptError, match="'observation', 'obs', got both"):
+    with pytest.raises(
+        ro.RobooptError, match="Rename `obs` or `state` or `observation` to `obs"
+    ):
         ro.clone(both)
     with pytest.raises(ro.RobooptError, match=r"array of shape \(3, 1\)"):
         data = [np.ones((3, 1)), np.ones((3, 1))]

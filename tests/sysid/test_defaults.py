@@ -74,6 +74,7 @@ def recording(robot, seed, every=1, *, samples=4001, lacking=0.0, offset=0.0):
     return ro.Trajectory(seen, efforts[:-1], step)
 
 
+@pytest.mark.slow
 def test_rotors_are_fitted_and_never_told_from_the_mass_on_a_slide(crane):
     # The second recording is of another rate.
     robot = real(crane)

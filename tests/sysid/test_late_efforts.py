@@ -65,7 +65,10 @@ def test_filtered_efforts_are_taken_earlier_and_intervals_hold_the_truth():
         assert row.lower <= own + DAMPING <= row.upper
 
 
-@pytest.mark.parametrize("shares", [[1.0, 1.0, 1.0], [1.0, 0.4, 1.0]])
+NONE = pytest.param([1.0, 1.0, 1.0], marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("shares", [NONE, [1.0, 0.4, 1.0]])
 def test_efforts_stay_where_joints_are_not_late_alike(shares):
     _, said, findings = identified(shares)
     assert not said and not findings

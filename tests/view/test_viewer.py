@@ -214,7 +214,8 @@ def test_a_missing_viser_is_said(scene, monkeypatch):
     "words, said",
     [
         (["nowhere"], "RUN must be the folder of a run.*does not exist"),
-        (["there.urdf", "--port", "0"], "--port must be from 1 to 65535, got 0"),
+        (["there.urdf", "--port", "0"], "--port must be at least 1, got 0"),
+        (["there.urdf", "--port", "65536"], "--port must be from 1 to 65535, got"),
         (["there.urdf"], "RUN: .*there.urdf"),
     ],
 )

@@ -105,7 +105,7 @@ def test_what_cannot_be_watched_is_refused(monkeypatch):
     with pytest.raises(ro.RobooptError, match="`watch`"):
         ro.reinforce("CartPole-v1", watch=Watch(), timesteps=8192, envs=1)
     arrays = np.zeros((20, 4)), np.zeros((20, 1))
-    with pytest.raises(ro.RobooptError, match="`watch`.*`env` with a robot.*`urdf`"):
+    with pytest.raises(ro.RobooptError, match="`watch`.*`env` with a robot.*urdf"):
         ro.clone(arrays, watch=Watch())
     with pytest.raises(ro.RobooptError, match="`period` must be positive"):
         Watch(period=0.0)

@@ -226,8 +226,11 @@ def _left_out(
 
 def _missing(arrays: Mapping[str, Any], where: str) -> str:
     lacks = [name for name in ("observations", "actions") if name not in arrays]
-    known = [name for name in arrays if name in OTHER_NAMES]
-    hints = [f"`{name}` to `{OTHER_NAMES[name]}`" for name in known]
+    known: dict[str, list[str]] = {}
+    for name in arrays:
+        if name in OTHER_NAMES:
+            known.setdefault(OTHER_NAMES[name], []).append(f"`{name}`")
+    hints = [f"{' or '.join(names)} to `{own}`" for own, names in known.items()]
     return (
         "`path` must hold arrays named `observations`, `actions`, `time_step` [s] and, "
         "for several episodes, `lengths`, the number of actions of each, or flags such "
