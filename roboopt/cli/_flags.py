@@ -25,7 +25,7 @@ KINDS: dict[type, tuple[str, str]] = {
 ARGUMENT = re.compile(r"((?:^|by |ive |ith )?)`(\w+)(?:=([^`]*))?`")
 TAKEN = re.compile(r"(?<=, which takes )\w+(, \w+)*")
 HELP = ("-h", "--help")
-OTHER_NAMES = {"packages": "package", "xacro_args": "xacro_arg", "options": "option"}
+OTHER_NAMES = {f"{name}s": name for name in ("package", "xacro_arg", "option")}
 OTHER_NAMES |= {"address": "ray", "workers": "ray"}
 """Arguments whose flags have another name."""
 OF_OTHERS = {
@@ -49,7 +49,6 @@ FROM_ZERO = {
     *("work_weight", "joule_weight"),
 }
 """Numbers that may be 0, like those that are by default; others are positive."""
-ANY_NUMBER = {"target"}
 
 
 def flag(
@@ -316,7 +315,7 @@ def check_choices(command: Any) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             huge = isinstance(number, int) and abs(number) > most
             require(not huge, field.name, f"be at most {most}", number)
-            if type(number) in (int, float) and field.name not in ANY_NUMBER:
+            if type(number) in (int, float) and field.name != "target":
                 zero = field.default in (0, ()) or field.name in FROM_ZERO
                 rule = "be positive" if isinstance(number, float) else "be at least 1"
                 rule = "be at least 0" if zero else rule

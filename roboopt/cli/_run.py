@@ -71,6 +71,7 @@ def run(
         if said := finished(command):
             print(said)
             clear_beside(output.resume)
+            _index(output.resume)
             return 0
         folder = RunFolder.resume(output.resume)
     else:
@@ -178,6 +179,12 @@ def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:
     return 0
 
 
+def _index(run: Path) -> None:
+    """List the runs beside a run; a disk that is full does not matter then."""
+    with contextlib.suppress(OSError, RobooptError):
+        write_index(run.resolve().parent)
+
+
 def _publish(folder: RunFolder, command: Any) -> None:
     """Move the files of a run to their place, and say where they are."""
     whole = (folder.work / REPORT).exists()
@@ -191,8 +198,7 @@ def _publish(folder: RunFolder, command: Any) -> None:
             f"the result could not be moved to {folder.path} ({error}); it is in "
             f"{folder.work}, or there already"
         ) from error
-    with contextlib.suppress(OSError, RobooptError):
-        write_index(folder.path.parent)
+    _index(folder.path)
     said = folder.path / REPORT
     print(said if whole else how_to_report(command, os.path.relpath(folder.path)))
     print(f'The result loads with: roboopt.load("{folder.path}")')

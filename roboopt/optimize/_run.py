@@ -396,6 +396,5 @@ class Run:
 
 
 def _advance(problem: Problem, state: State, count: int, begun: int) -> Any:
-    # Of a type: `advance` would trace a step twice where the sum has another.
-    numbers = jnp.asarray(count, int), jnp.asarray(begun, int)
+    numbers = (jnp.asarray(n, int) for n in (count, begun))  # typed: traced once
     return jax.block_until_ready(advance(problem, state, *numbers))

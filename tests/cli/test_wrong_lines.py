@@ -3,14 +3,14 @@
 import re
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_args
 
 import pytest
+from wrong_lines import hinted
 
 from roboopt.cli import main
-from roboopt.cli._flags import all_flags, groups
+from roboopt.cli._flags import all_flags
 from roboopt.cli._main import COMMANDS
 
 SCRIPT = Path(__file__).with_name("wrong_lines.py")
@@ -40,11 +40,7 @@ def test_every_wrong_command_line_is_answered_in_a_line(first, tmp_path):
 def test_a_number_out_of_range_is_refused_before_anything_is_read(capsys):
     tried = 0
     for name, place in COMMANDS.items():
-        module, _, kind = place.partition(":")
-        command = getattr(import_module(module), kind)
-        hints = get_type_hints(command)
-        for group in groups(command).values():
-            hints |= get_type_hints(group)
+        command, hints = hinted(place)
         for flag, field in all_flags(command).items():
             kinds = {*get_args(hints[field.name]), hints[field.name]} & {int, float}
             for value in ("-1", "nan")[: 1 + (float in kinds)] if kinds else ():

@@ -245,16 +245,22 @@ def values_of(hint: Any, field: Any) -> Iterator[str | None]:
         yield from PATHS if kind is Path else TEXTS
 
 
+def hinted(place: str) -> tuple[Any, dict[str, Any]]:
+    """Return a command and the types of its flags, those of its groups among them."""
+    module, _, kind = place.partition(":")
+    command = getattr(import_module(module), kind)
+    hints = get_type_hints(command)
+    for group in groups(command).values():
+        hints |= get_type_hints(group)
+    return command, hints
+
+
 def wrong_lines() -> list[list[str]]:
     """Return the words of each command line."""
     lines: list[list[str]] = []
     lines += [list(map(str, line.split())) for line in EXTRA.strip().splitlines()]
     for name, place in COMMANDS.items():
-        module, _, kind = place.partition(":")
-        command = getattr(import_module(module), kind)
-        hints = get_type_hints(command)
-        for group in groups(command).values():
-            hints |= get_type_hints(group)
+        command, hints = hinted(place)
         base = [name, *BASES[name].split()]
         for flag, field in all_flags(command).items():
             if flag in ("name", "runs"):
