@@ -210,7 +210,7 @@ def test_common_other_names_are_read(tmp_path):
         (
             {"obs": OBSERVATIONS, "state": OBSERVATIONS, "acts": ACTIONS},
             "lacks observations and holds actions, obs, state. Rename "
-            "`obs` to `observations`, `state` to `observations`",
+            "`obs` or `state` to `observations`",
         ),
         ({}, "lacks observations, actions and holds nothing"),
         (
