@@ -28,11 +28,11 @@ from roboopt.data.io._columns import Columns as Columns
 from roboopt.data.io._folder import is_episode_folder as is_episode_folder
 from roboopt.data.io._formats import load_episodes as load_episodes
 from roboopt.data.io._formats import load_recordings as load_recordings
-from roboopt.data.io._formats import recording_files as recording_files
 from roboopt.data.io._formats import recordings_by_source as recordings_by_source
 from roboopt.data.io._formats import save_episodes as save_episodes
 from roboopt.data.io._frame import is_frame as is_frame
 from roboopt.data.io._hdf5 import episode_masks as episode_masks
 from roboopt.data.io._joint_motion import joint_motion as joint_motion
 from roboopt.data.io._minari import save_minari as save_minari
+from roboopt.data.io._readers import recording_files as recording_files
 from roboopt.data.io._streamed import StreamedDemonstrations as StreamedDemonstrations

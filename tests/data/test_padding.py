@@ -2,6 +2,7 @@
 
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 
@@ -107,7 +108,8 @@ def test_rows_that_repeat_the_last_are_left_out_with_a_warning(tmp_path, more, l
         seen = arrays["observations"][k, : SIZES[k] + more]
         np.testing.assert_array_equal(run.observations, seen)
     # Episodes of 5 and 7 of the 9 steps: 4 + 2 in all.
-    assert "2 of the 3 episodes, 6 in all and up to 4 of 9, repeat" in said
+    steps = STEPS - 1 + more
+    assert f"2 of the 3 episodes, 6 in all and up to 4 of {steps}, repeat" in said
     told = arrays | {"lengths": np.full(3, STEPS)}
     runs, said = read(tmp_path / "y.npz", told)
     assert [run.steps for run in runs] == [STEPS - 1 + more] * 3
@@ -128,3 +130,68 @@ def test_one_episode_that_stops_or_rewards_that_change_are_no_padding(tmp_path):
         runs, said = read(tmp_path / f"{name}.npz", made)
         assert {run.steps for run in runs} == {STEPS - 1}
         assert "before exactly" not in said
+
+
+def flat(path, arrays):
+    """Write episodes end to end, with a flag where the padding of each ends."""
+    made = {n: value.reshape(-1, *value.shape[2:]) for n, value in arrays.items()}
+    made["dones"] = np.tile(np.arange(STEPS) == STEPS - 1, len(SIZES))
+    np.savez(path / "x.npz", **made, time_step=0.1)
+    return path / "x.npz"
+
+
+def groups(path, arrays):
+    """Write a group of robomimic's for each episode."""
+    with h5py.File(path / "x.hdf5", "w") as file:
+        for k in range(len(SIZES)):
+            group = file.create_group(f"data/demo_{k}")
+            group["obs/joints"] = arrays["observations"][k]
+            group["actions"], group["rewards"] = (
+                arrays["actions"][k],
+                arrays["rewards"][k],
+            )
+    return path / "x.hdf5"
+
+
+def files(path, arrays):
+    """Write a file of ALOHA's for each episode."""
+    for k in range(len(SIZES)):
+        with h5py.File(path / f"episode_{k}.hdf5", "w") as file:
+            file["observations/qpos"] = arrays["observations"][k]
+            file["action"] = arrays["actions"][k]
+    return path
+
+
+@pytest.mark.parametrize("write", [flat, groups, files])
+@pytest.mark.parametrize("last", [True, False, None])  # None: of zeros alone
+def test_episodes_of_one_length_are_looked_at_in_every_layout(tmp_path, write, last):
+    arrays = batch() if last is None else held(batch(), last)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        runs = load_episodes(write(tmp_path, arrays), time_step=0.1)
+    assert [run.steps for run in runs] == [size - 1 for size in SIZES]
+    for k, run in enumerate(runs):
+        seen, acted = arrays["observations"][k], arrays["actions"][k]
+        np.testing.assert_array_equal(run.observations, seen[: SIZES[k]])
+        np.testing.assert_array_equal(run.actions, acted[: SIZES[k] - 1])
+    assert "2 of the 3 episodes" in " ".join(str(w.message) for w in caught)
+
+
+@pytest.mark.parametrize("write", [flat, groups, files])
+def test_a_motion_to_rest_or_of_other_lengths_stays_whole(tmp_path, write):
+    arrays = batch(final=0.5)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        runs = load_episodes(write(tmp_path, arrays), time_step=0.1)
+    assert {run.steps for run in runs} == {STEPS - 1}
+    assert "come to rest" in " ".join(str(w.message) for w in caught)
+
+
+def test_episodes_of_several_lengths_are_not_padded(tmp_path):
+    arrays = held(batch(), last=True)
+    one = {name: value.reshape(-1, *value.shape[2:]) for name, value in arrays.items()}
+    dones = np.tile(np.arange(STEPS) == STEPS - 1, len(SIZES))
+    one = {name: value[1:] for name, value in (one | {"dones": dones}).items()}
+    runs, said = read(tmp_path / "x.npz", one)
+    assert [run.steps for run in runs] == [STEPS - 2, STEPS - 1, STEPS - 1]
+    assert "before exactly" not in said

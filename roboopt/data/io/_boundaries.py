@@ -299,6 +299,11 @@ def check_next(
     )
 
 
+def tells_padding(arrays: Mapping[str, Any]) -> bool:
+    """Return whether an array tells which steps of episodes are padding."""
+    return not {*LENGTHS, *MASKS, *PADDING}.isdisjoint(arrays)
+
+
 def tells_ends(arrays: Mapping[str, Any]) -> bool:
     """Return whether an array tells where the episodes of some rows end.
 

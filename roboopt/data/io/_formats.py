@@ -1,96 +1,34 @@
-"""Reading and writing recordings: which file of this package reads which format.
-
-A format is a function `read(path, options)` that returns, for each part of a file, its
-place in words and its arrays by the names of `_arrays`, and an entry in `READERS`.
-"""
+"""Reading and writing recordings and demonstrations in files of any format."""
 
 import dataclasses
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from roboopt._errors import RobooptError, require, require_lists, require_positive
-from roboopt.data._files import as_path
 from roboopt.data._trajectory import Trajectory
-from roboopt.data.io._arrays import (
-    Arrays,
-    ReadOptions,
-    end_to_end,
-    to_episodes,
-)
-from roboopt.data.io._arrow import is_arrow_folder, read_arrow
+from roboopt.data.io._arrays import ReadOptions, end_to_end, to_episodes
+from roboopt.data.io._boundaries import tells_padding
 from roboopt.data.io._columns import Columns
-from roboopt.data.io._csv import read_csv
 from roboopt.data.io._finite import BESIDE, MAX_CHECKED, not_finite
-from roboopt.data.io._folder import is_episode_folder, read_folder, write_folder
-from roboopt.data.io._frame import is_frame, read_frame
-from roboopt.data.io._hdf5 import read_hdf5, write_hdf5
+from roboopt.data.io._folder import read_folder, write_folder
+from roboopt.data.io._hdf5 import write_hdf5
 from roboopt.data.io._joint_motion import joint_motion
-from roboopt.data.io._json import read_json
-from roboopt.data.io._mat import read_mat
-from roboopt.data.io._minari import read_minari
-from roboopt.data.io._npz import (
-    is_array_folder,
-    read_array_folder,
-    read_npy,
-    read_npz,
-    write_npz,
-)
-from roboopt.data.io._parquet import is_lerobot_folder, read_lerobot, read_parquet
-from roboopt.data.io._rosbag import is_bag_folder, read_rosbag
-from roboopt.data.io._zarr import is_zarr_folder, read_zarr
+from roboopt.data.io._npz import write_npz
+from roboopt.data.io._padding import without_held
+from roboopt.data.io._readers import WITH_KEYS, Reader, sources
 
-Reader = Callable[[Any, ReadOptions], Iterable[tuple[str, Arrays]]]
-
-PICKLED = (
-    "Pickles could run code: write arrays by `np.savez('x.npz', observations=..., "
-    "actions=...)`, and a data frame by `frame.to_parquet('x.parquet')`."
-)
-PACKED = "Unpack it, and name the file or folder inside."
-TEXTS: dict[str, Reader] = {
-    **dict.fromkeys((".txt", ".dat", ".log", ".txt.gz", ".yaml"), read_csv),
-    **dict.fromkeys((".json", ".jsonl"), read_json),
-}
-"""Suffixes of notes and settings, too: of a folder, read where it has no others."""
-READERS: dict[str, Reader] = {
-    ".npz": read_npz,
-    ".npy": read_npy,
-    ".mat": read_mat,
-    **dict.fromkeys((".hdf5", ".h5"), read_hdf5),
-    **dict.fromkeys((".csv", ".csv.gz", ".tsv"), read_csv),
-    **TEXTS,
-    ".parquet": read_parquet,
-    ".zarr.zip": read_zarr,
-    **dict.fromkeys((".bag", ".db3", ".mcap"), read_rosbag),
-}
-FOLDERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
-    (is_episode_folder, read_folder),
-    (is_lerobot_folder, read_lerobot),
-    (is_arrow_folder, read_arrow),
-    (is_zarr_folder, read_zarr),
-    (is_bag_folder, read_rosbag),
-    (is_array_folder, read_array_folder),
-)
 WRITERS: dict[str, Callable[[Path, dict[str, list[np.ndarray]]], None]] = {
     ".npz": write_npz,
     ".hdf5": write_hdf5,
     ".h5": write_hdf5,
     "": write_folder,
 }
-OTHERS = {
-    **dict.fromkeys((".pkl", ".pickle", ".p", ".joblib", ".pt", ".pth"), PICKLED),
-    **dict.fromkeys((".xlsx", ".xls", ".ods"), "Save the sheet as CSV."),
-    **dict.fromkeys((".zip", ".gz", ".bz2", ".xz", ".zst", ".tar", ".7z"), PACKED),
-    ".tfrecord": "Write the arrays of each episode by `np.savez`.",
-}
-"""What turns files of other formats into one to read, by their suffix."""
-WITH_KEYS = (read_hdf5, read_minari, read_parquet, read_lerobot, read_zarr)
-MINARI = "minari:"
 MAX_NAMED = 4  # files of a warning
 STEP_S = 1.0  # of episodes whose file does not tell it
 
@@ -236,31 +174,62 @@ def load_episodes(
 
 
 def _load(path: Any, options: ReadOptions) -> list[Trajectory]:
-    runs = []
-    for source, read in _sources(path):
+    found: list[_Read] = []
+    for source, read in sources(path):
         if options.observation_keys is not None and read not in WITH_KEYS:
             raise RobooptError(
                 "`observation_keys` must be None except for HDF5, Parquet, Zarr and "
                 f"Minari, got {list(options.observation_keys)} for {source}."
             )
-        by_place: dict[str, list[Trajectory]] = {}
-        for where, arrays in read(source, options):
-            found = to_episodes(arrays, where, options)
-            if (joints := options.joints) is not None:
-                every = [joint_motion(x, joints, options.driven, where) for x in found]
-                found = [part for parts in every for part in parts]
-            runs += found
-            by_place.setdefault(where, []).extend(found)
+        parts = [
+            _Read(where, run, tells_padding(arrays), source, read)
+            for where, arrays in read(source, options)
+            for run in to_episodes(arrays, where, options)
+        ]
+        found += _without_held(parts, source, options) if len(parts) > 1 else parts
+    if len({id(one.source) for one in found}) == len(found):
+        found = _without_held(found, path, options)
+    runs = []
+    by_place: dict[str, list[_Read]] = {}
+    for one in found:
+        by_place.setdefault(one.where, []).append(one)
+    for where, parts in by_place.items():
+        episodes = [part.run for part in parts]
+        if (joints := options.joints) is not None:
+            every = [joint_motion(x, joints, options.driven, where) for x in episodes]
+            episodes = [part for parts in every for part in parts]
         # Checking a folder that is memory-mapped would read all of it.
-        if options.joints is None and (read is not read_folder or _is_small(source)):
-            for where, found in by_place.items():
-                _check_finite(found, where, options)
+        elif parts[0].read is not read_folder or _is_small(parts[0].source):
+            _check_finite(episodes, where, options)
+        runs += episodes
     if not runs:
         raise RobooptError(
             f"`path` must hold samples, but each episode of {path} has a single "
             "observation and no action."
         )
     return runs
+
+
+class _Read(NamedTuple):
+    """One episode, and where it was read."""
+
+    where: str
+    run: Trajectory
+    told: bool
+    """Whether the file tells which steps are padding."""
+    source: Any
+    read: Reader
+
+
+def _without_held(parts: list[_Read], source: Any, options: ReadOptions) -> list[_Read]:
+    """Return the episodes of a file or folder without held steps at their ends."""
+    if any(part.told for part in parts):
+        return parts
+    where = source if isinstance(source, str | PathLike) else "the source"
+    runs, note = without_held([part.run for part in parts], str(where))
+    if note:
+        options.note(note)
+    return [part._replace(run=run) for part, run in zip(parts, runs, strict=True)]
 
 
 def _is_small(folder: Path) -> bool:
@@ -338,63 +307,3 @@ def save_episodes(
             f"have no suffix, got {path}."
         )
     WRITERS[path.suffix](path, end_to_end(episodes))
-
-
-def recording_files(path: Any) -> list[Any]:
-    """Return the files that `load_recordings` reads of a folder, or what else it is."""
-    whole = is_frame(path) or str(path).startswith(MINARI)
-    return [path] if whole else [source for source, _ in _sources(path)]
-
-
-def _sources(path: Any) -> list[tuple[Any, Reader]]:
-    """Return the files that `path` names, and the reader of each."""
-    held = path if isinstance(path, list) else [path]
-    if all(map(is_frame, held)) and held:
-        return [(one, read_frame) for one in held]
-    if str(path).startswith(MINARI):
-        return [(str(path).removeprefix(MINARI), read_minari)]
-    path = as_path(path)
-
-    def readers(file: Path) -> list[tuple[Path, Reader]]:
-        # A hidden file may be one that is being written.
-        hidden = file.name.startswith(".")
-        fit = [read for end, read in READERS.items() if file.name.lower().endswith(end)]
-        return [(file, read) for read in fit if not hidden]
-
-    if path.is_dir():
-        for fits, read in FOLDERS:
-            if fits(path):
-                return [(path, read)]
-        files = sorted(path.iterdir(), key=by_number)
-        plain = [f for f in files if not f.name.lower().endswith(tuple(TEXTS))]
-        found = [one for file in plain for one in readers(file)]
-        if not (found or _advice(files)):
-            found = [one for file in files for one in readers(file)]
-        if not found:
-            raise RobooptError(
-                f"`path` must hold files of {', '.join(READERS)}, but {path} holds "
-                f"none.{_advice(files)}"
-            )
-        return found
-    if not path.is_file():
-        what = "neither" if path.exists() else "missing"
-        raise RobooptError(f"`path` must be a file or folder, but {path} is {what}.")
-    if not readers(path):
-        raise RobooptError(
-            f"`path` must end in {', '.join(READERS)} or begin with {MINARI}, got "
-            f"{path}.{_advice([path])}"
-        )
-    return [*readers(path)]
-
-
-def _advice(files: Iterable[Path]) -> str:
-    """Return what to do with files of other formats, after a blank."""
-    ends = {f.suffix.lower().partition("-")[0] for f in files}
-    found = [text for end, text in OTHERS.items() if end in ends]
-    return f" {found[0]}" if found else ""
-
-
-def by_number(path: Path) -> list[tuple[bool, int, str]]:
-    """Return the key that sorts `run_10` after `run_2`."""
-    parts = re.split(r"(\d+)", str(path))
-    return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts]

@@ -1,4 +1,4 @@
-"""The padding of a batch of episodes that no array tells.
+"""The padding of episodes that no array tells.
 
 Steps at the end of an episode in which every array is zero, or NaN, are padding where
 the observations jump there. A robot may also come to rest at zero: then nothing tells
@@ -6,12 +6,18 @@ one from the other. So are steps that repeat the last one exactly, where the mot
 stops at once in most episodes that end so: one that comes to rest slows down before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import equinox as eqx
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._trajectory import LIMITS, PER_OBSERVATION, PER_STEP
+from roboopt.data._trajectory import (
+    LIMITS,
+    PER_OBSERVATION,
+    PER_STEP,
+    Trajectory,
+)
 
 MIN_TAIL = 2  # steps; a last one may be zero by chance
 MIN_JUMP = 2.0  # over the largest change from step to step before
@@ -36,7 +42,7 @@ def unpadded_lengths(
     names = {*PER_OBSERVATION, *PER_STEP, *more} - {*LIMITS}
     kept = {name: np.nan_to_num(fields[name]) for name in names if name in fields}
     if (lengths := _without_zeros(fields, kept, where)) is None:
-        return _without_held(kept, where)
+        return None, ""
     return lengths, (
         f"{where}: all arrays of {(lengths < batch[1]).sum()} of the {batch[0]} "
         "episodes are zero at the end, which is left out as padding: `lengths` would "
@@ -44,44 +50,91 @@ def unpadded_lengths(
     )
 
 
-def _without_held(
-    kept: Mapping[str, np.ndarray], where: str
-) -> tuple[np.ndarray | None, str]:
-    """Return the steps of each episode up to those that repeat the last, and a note."""
-    seen, (count, steps) = kept["observations"], kept["actions"].shape[:2]
-    more = seen.shape[1] - steps
-    stops = _held_from(seen)
-    lengths = stops + 1 - more
-    for name, value in kept.items():
-        if name not in PER_OBSERVATION:  # times may go on
-            lengths = np.maximum(lengths, _held_from(value))
-    # Of observations that are zero, `_without_zeros` has decided.
-    lengths = np.where(seen[:, -1].any(-1), np.clip(lengths, 1, steps), steps)
-    tails = np.flatnonzero(lengths < steps)
-    if len(tails) < MIN_HELD or (steps - lengths).max() < MIN_TAIL:
-        return None, ""
+def without_held(
+    runs: Sequence[Trajectory], where: str
+) -> tuple[list[Trajectory], str]:
+    """Return episodes without the steps that hold the last one, and a note.
+
+    Episodes are padded to one length: those of several lengths are returned as they
+    are.
+
+    Args:
+        runs: all episodes of a file, or of a folder with a file for each.
+        where: the file or folder, for the note.
+    """
+    steps = runs[0].steps if runs else 0
+    if len(runs) < MIN_HELD or any(run.steps != steps for run in runs):
+        return [*runs], ""
+    stops = [_moves_until(run) for run in runs]
+    lengths = np.array([_steps_until(*one) for one in zip(runs, stops, strict=True)])
+    tails = np.flatnonzero(lengths < steps).tolist()
+    left_out = steps - lengths
+    if len(tails) < MIN_HELD or left_out.max() < MIN_TAIL:
+        return [*runs], ""
     said = (
-        f"{where}: the last steps of {len(tails)} of the {count} episodes, "
-        f"{(steps - lengths).sum()} in all and up to {(steps - lengths).max()} of "
-        f"{steps}, repeat the one before exactly"
+        f"{where}: the last steps of {len(tails)} of the {len(runs)} episodes, "
+        f"{left_out.sum()} in all and up to {left_out.max()} of {steps}, repeat the "
+        "one before exactly"
     )
-    if 2 * sum(_stops_at_once(seen[k, : stops[k] + 1]) for k in tails) > len(tails):
+    ends = (np.asarray(runs[k].observations)[: stops[k] + 1] for k in tails)
+    if 2 * sum(map(_stops_at_once, ends)) > len(tails):
+        kept = [_shortened(*one) for one in zip(runs, lengths.tolist(), strict=True)]
         return (
-            lengths,
+            kept,
             f"{said}, which is left out as padding: `lengths` would tell it.",
         )
-    return None, (
+    return [*runs], (
         f"{said}: they are read as a robot that has come to rest; `lengths` would tell "
         "where the episodes end."
     )
 
 
-def _held_from(value: np.ndarray) -> np.ndarray:
-    """Return from which row on each episode of an array stays the same, or is zero."""
-    rows, value = value.shape[1], value.reshape(*value.shape[:2], -1)
-    same = (value == value[:, -1:]).all(-1)
-    first = np.where(same.all(1), 0, rows - same[:, ::-1].argmin(1))
-    return np.where((first == rows - 1) & value[:, -1].any(-1), rows, first)
+def _moves_until(run: Trajectory) -> int:
+    """Return the first observation of those at the end that are all the same."""
+    seen = np.asarray(run.observations)
+    return min(_held_from(seen), len(seen) - 1)
+
+
+def _steps_until(run: Trajectory, stop: int) -> int:
+    """Return the steps of an episode up to those that repeat the last one.
+
+    A file without the observation after the last action of an episode has lost it, so
+    that an action that is held from the step after `stop` on may be padding's.
+    """
+    seen = np.asarray(run.observations)
+    if not run.steps:
+        return 0
+    held, zero = [stop], not seen[-1].any()
+    for name in {*PER_STEP} - {*LIMITS}:
+        if (value := getattr(run, name)) is None:
+            continue
+        value = np.asarray(value)
+        if zero and value[-1].any():
+            return run.steps  # as a robot that rests at zero, and is rewarded
+        if name == "rewards" and run.steps > 1 and value[-1] == 2 * value[-2]:
+            value = value[:-1]  # That of an action that was dropped is added.
+        held.append(min(_held_from(value), len(value)))
+    last = max(held[1:])
+    if last > stop + 1:
+        return min(last, run.steps)
+    # A step to observations that are zero leads to padding's.
+    return max(stop - zero, 1)
+
+
+def _shortened(run: Trajectory, steps: int) -> Trajectory:
+    """Return the first steps of an episode."""
+    ends = dict.fromkeys(PER_STEP, steps) | dict.fromkeys(PER_OBSERVATION, steps + 1)
+    told = {name: getattr(run, name) for name in ends}
+    cut = {n: x[: ends[n]] for n, x in told.items() if x is not None}
+    return eqx.tree_at(lambda r: [getattr(r, n) for n in cut], run, [*cut.values()])
+
+
+def _held_from(value: np.ndarray) -> int:
+    """Return from which row on an array stays the same, or is zero."""
+    rows, value = len(value), value.reshape(len(value), -1)
+    same = (value == value[-1]).all(-1)
+    first = 0 if same.all() else rows - int(same[::-1].argmin())
+    return rows if first == rows - 1 and value[-1].any() else first
 
 
 def _stops_at_once(observations: np.ndarray) -> bool:
