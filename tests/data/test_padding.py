@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from roboopt.data import load_episodes
+from roboopt.data import load_episodes, save_episodes
 
 SIZES = (9, 5, 7)
 STEPS = max(SIZES)
@@ -195,3 +195,11 @@ def test_episodes_of_several_lengths_are_not_padded(tmp_path):
     runs, said = read(tmp_path / "x.npz", one)
     assert [run.steps for run in runs] == [STEPS - 2, STEPS - 1, STEPS - 1]
     assert "before exactly" not in said
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.hdf5", "x"])
+def test_what_was_saved_stays_whole(tmp_path, name):
+    arrays = held(batch(more=1), last=True) | {"lengths": np.full(3, STEPS)}
+    runs, _ = read(tmp_path / "told.npz", arrays)
+    save_episodes(tmp_path / name, runs)
+    assert [run.steps for run in load_episodes(tmp_path / name)] == [STEPS] * 3

@@ -230,6 +230,8 @@ def _episode(
         )
     told = {name: guard.attribute(group, name) for name in (*PER_EPISODE, "time_step")}
     told = {name: value for name, value in told.items() if value is not None}
+    if "time_step" in told:  # `write_hdf5` pads no episode.
+        told["valid"] = np.ones(len(before), bool)
     if "next_obs" in group:
         after = _observations(group, "next_obs", guard, options, where)
         if after.shape != before.shape:

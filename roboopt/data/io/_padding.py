@@ -102,8 +102,8 @@ def _steps_until(run: Trajectory, stop: int) -> int:
     that an action that is held from the step after `stop` on may be padding's.
     """
     seen = np.asarray(run.observations)
-    if not run.steps:
-        return 0
+    if not stop:  # The robot never moves.
+        return run.steps
     held, zero = [stop], not seen[-1].any()
     for name in {*PER_STEP} - {*LIMITS}:
         if (value := getattr(run, name)) is None:
