@@ -2,6 +2,7 @@
 
 The names are those of arrays (`_customary_names`), each with a number or a name of the
 axis, as in `obs_0` or `action_gripper`; of columns with numbers, a letter is enough.
+`next_obs_0` is the observation after the action.
 """
 
 import contextlib
@@ -14,15 +15,18 @@ import numpy as np
 
 from roboopt.data.io._arrays import ReadOptions
 from roboopt.data.io._boundaries import BOUNDARIES, INDICES
-from roboopt.data.io._columns import ColumnError, find_time, is_run
-from roboopt.data.io._customary_names import OTHER_NAMES, meaning
-from roboopt.data.io._table import Table
+from roboopt.data.io._columns import ColumnError, find_time, is_run, name_parts
+from roboopt.data.io._customary_names import NEXT, OTHER_NAMES, RATES, meaning
+from roboopt.data.io._table import MAX_SHOWN, Table
 from roboopt.data.io._times import read_stamps
 from roboopt.data.io._units import unit_scale
 
 LETTERS = {"observations": ("o", "s"), "actions": ("a", "u")}
 """Of columns with a number, as `s0` and `a0`."""
-BESIDE = {*BOUNDARIES, "rewards"} - {*INDICES}
+BESIDE = {*BOUNDARIES, "rewards", "success"} - {*INDICES}
+COUNTERS = {"index", "frame", "frame_index", "task_index", "step", "unnamed: 0"}
+"""Columns that number rows, or tasks, of which nothing is to be said."""
+AFTER = "next"
 WHOLE = "state", "states"
 """Columns that are no axis of a state, but say in which one a program is."""
 
@@ -34,13 +38,18 @@ def read_demonstrations(table: Table, options: ReadOptions) -> dict[str, Any] | 
     if not all(found.values()):
         return None
     arrays: dict[str, Any] = {}
+    read: set[str] = set()
     for name, columns in found.items():
         columns = options.ordered(name, columns, table.path)
         arrays[name] = np.stack([*table.arrays(columns).values()], axis=1)
         options.names.setdefault(name, [*columns])
+        read |= {*columns}
+        if name == "observations" and (after := _following(table.header, columns)):
+            arrays[NEXT] = np.stack([*table.arrays(after).values()], axis=1)
+            read |= {*after}
     if not np.mod(arrays["actions"], 1).any() and arrays["actions"].shape[1] == 1:
         arrays["actions"] = arrays["actions"].astype(int)
-    told = {name: meaning(name.lower()) for name in table.header}
+    told = {name: meaning(name.lower()) for name in table.header if name not in read}
     arrays |= {n: table.numbers(k) for k, n in told.items() if n in BESIDE}
     if ids := [name for name in told if told[name] in INDICES or is_run(name)]:
         numbers: dict[tuple[str, ...], int] = {}
@@ -49,13 +58,35 @@ def read_demonstrations(table: Table, options: ReadOptions) -> dict[str, Any] | 
         )
         index = [numbers.setdefault(label, len(numbers)) for label in labels]
         arrays["episode_index"] = np.array(index)
+    read |= {*ids, *(name for name, own in told.items() if own in BESIDE)}
     with contextlib.suppress(ColumnError):
         time = find_time(table.header, lambda _: True, Path(table.path))
         stamps = read_stamps(table.named(time), unit_scale(time, "times"), time)
         arrays["times"] = stamps.seconds
+        read.add(time)
         if stamps.note:
             options.note(f"{Path(table.path).name}: {stamps.note}")
+    for name in (n for n, own in told.items() if own in ("time_step", *RATES)):
+        if len(values := np.unique(table.numbers(name))) == 1:
+            arrays[told[name]] = values[0]
+            read.add(name)
+    if unread := [n for n in told if n not in read and n.lower() not in COUNTERS]:
+        more = f" and {len(unread) - MAX_SHOWN} more" * (len(unread) > MAX_SHOWN)
+        options.note(
+            f"{Path(table.path).name}: {', '.join(unread[:MAX_SHOWN])}{more} left out: "
+            "no observations or actions by their names."
+        )
     return arrays
+
+
+def _following(header: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return the columns of the next observations, as `next_obs_0`; none but all."""
+    nexts = {}
+    for name in header:
+        if AFTER in (words := name_parts(name)):
+            nexts[tuple(word for word in words if word != AFTER)] = name
+    found = [nexts.get(tuple(name_parts(name))) for name in columns]
+    return [name for name in found if name] if all(found) else []
 
 
 def how_to_name(header: Sequence[str]) -> str:
@@ -87,6 +118,8 @@ def _columns_of(header: Sequence[str], name: str, letters: bool) -> list[str]:
     words, found = _words(name), []
     for column in header:
         first = re.match(r"[^\W\d_]+", column.lower())
+        if AFTER in name_parts(column):
+            continue
         if first and first[0] in words and column.lower() not in WHOLE:
             found.append(column)
     if not found and letters:

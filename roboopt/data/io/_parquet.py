@@ -18,6 +18,7 @@ from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._boundaries import BOUNDARIES
 from roboopt.data.io._columns import is_time
 from roboopt.data.io._customary_names import NEXT
+from roboopt.data.io._demonstration_table import COUNTERS
 from roboopt.data.io._frame import table_of_vectors
 from roboopt.data.io._join_observations import join_observations
 from roboopt.data.io._named_arrays import are_episodes, read_arrays
@@ -147,16 +148,22 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
             columns["time"] = columns.pop(INDEX)
         yield from read_table(table_of_vectors(str(path), columns), options)
         return
+    after = f"next.{OBSERVATION}"
+    following = {n[5:]: v for n, v in arrays.items() if n.startswith(after)}
+    read = {*observed, *(f"next.{n}" for n in following), *USED, *COUNTERS, "timestamp"}
     if left_out:
         options.note(f"{path.name}: {', '.join(left_out)} left out: no vectors.")
+    if unread := [name for name in arrays if name not in read]:
+        options.note(
+            f"{path.name}: {', '.join(unread)} left out: neither `{OBSERVATION}.…` nor "
+            "`action`."
+        )
     found = {name: arrays[name] for name in USED if name in arrays}
     found["observations"] = join_observations(
         observed, options.observation_keys, str(path), options
     )
     if "timestamp" in arrays:
         found["times"] = arrays["timestamp"].astype(float)
-    after = f"next.{OBSERVATION}"
-    following = {n[5:]: v for n, v in arrays.items() if n.startswith(after)}
     if following:
         found[NEXT] = join_observations(following, None, str(path), options)
     yield str(path), found
