@@ -35,4 +35,5 @@ from roboopt.data.io._hdf5 import episode_masks as episode_masks
 from roboopt.data.io._joint_motion import joint_motion as joint_motion
 from roboopt.data.io._minari import save_minari as save_minari
 from roboopt.data.io._readers import recording_files as recording_files
+from roboopt.data.io._steps import with_steps as with_steps
 from roboopt.data.io._streamed import StreamedDemonstrations as StreamedDemonstrations

@@ -37,7 +37,7 @@ from roboopt.data import (
 )
 from roboopt.diagnose import Finding, check_demonstrations
 from roboopt.imitation._baselines import usual_action
-from roboopt.imitation._in_memory import is_plain, named_pair, with_choices
+from roboopt.imitation._in_memory import is_plain, named_arrays, with_choices
 from roboopt.imitation._masks import by_masks
 from roboopt.policies import with_past_actions
 from roboopt.rollouts import Signals, told_time_step
@@ -319,7 +319,8 @@ def _named(finding: Finding, names: Mapping[str, list[str]]) -> Finding:
 
 
 def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Trajectory]:
-    runs = [named_pair(x) for x in source] if type(source) in (list, tuple) else source
+    with argument_called("path", argument):
+        source, runs = named_arrays(source)
     every = runs if isinstance(runs, list) and runs else [source]
     arrays = all(map(is_frame, every)) and not all(map(is_plain, every))
     if isinstance(source, str | PathLike) or arrays:

@@ -1,4 +1,4 @@
-"""Demonstrations in memory, as users hold them: pairs and dicts of arrays."""
+"""Demonstrations in memory, as users hold them: steps, pairs and dicts of arrays."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,13 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from roboopt.data import Trajectory
+from roboopt.data import Trajectory, with_steps
 
 BESIDE = {"weights", "low", "high"}
 """What a dict of samples may hold beside observations and actions."""
 
 
-def named_pair(one: Any) -> Any:
+def named_arrays(source: Any) -> tuple[Any, Any]:
+    """Return a source with its steps put together, and with its pairs by name, too."""
+    source = with_steps(source)
+    if type(source) not in (list, tuple):
+        return source, source
+    return source, [_named_pair(one) for one in source]
+
+
+def _named_pair(one: Any) -> Any:
     """Return the observations and actions of a tuple by name, or what else it is."""
     pair = isinstance(one, tuple) and len(one) == 2 and np.ndim(one[0]) == 2
     return {"observations": one[0], "actions": one[1]} if pair else one

@@ -1,6 +1,8 @@
 """Episodes and recordings in memory: dicts of arrays, and objects that hold them."""
 
+import collections
 import dataclasses
+import itertools
 import warnings
 from typing import Any
 
@@ -101,3 +103,99 @@ def test_recordings_are_read_by_the_names_of_their_arrays():
     np.testing.assert_array_equal(runs[0].observations[:, :2], q)
     recorded = load_all([given] * 2, ["cart", "pole"], None, None)
     assert [one.run.steps for one in recorded] == [199, 199]
+
+
+def steps(sizes=(10, 12, 15, 11), **more):
+    """Return the steps of episodes as dicts, and their observations and actions."""
+    rng, made, arrays = np.random.default_rng(1), [], []
+    for size in sizes:
+        seen, acted = rng.normal(size=(size + 1, 3)), rng.normal(size=(size, 2))
+        one = []
+        for k in range(size):
+            known = {name: value(seen, k) for name, value in more.items()}
+            step = {"observation": seen[k], "action": acted[k], "reward": 1.0}
+            one.append({**step, "done": k == size - 1, **known})
+        made.append(one)
+        arrays.append((seen, acted))
+    return made, arrays
+
+
+Step = collections.namedtuple("Step", "obs act done")
+ONE = {
+    "dicts": lambda one: [step for part in one for step in part],
+    "lists of dicts": lambda one: one,
+    "generator": lambda one: (step for part in one for step in part),
+    "generators": lambda one: ((step for step in part) for part in one),
+    "RLDS": lambda one: [{"steps": iter(part), "number": 1} for part in one],
+    "named tuples": lambda one: [
+        Step(s["observation"], s["action"], s["done"]) for part in one for s in part
+    ],
+}
+
+
+@pytest.mark.filterwarnings("ignore:`time_step`", "ignore:the dict.* as many")
+@pytest.mark.parametrize("form", ONE)
+def test_steps_are_read_as_the_episodes_that_they_make(form):
+    one, arrays = steps()
+    runs = load_episodes(ONE[form](one))
+    for run, (seen, acted) in zip(runs, arrays, strict=True):
+        np.testing.assert_array_equal(run.observations, seen[:-1])
+        np.testing.assert_array_equal(run.actions, acted[:-1])
+    made = ro.clone(ONE[form](one), **SMALL)
+    pairs = itertools.combinations((9, 11, 14, 10), 2)  # Two are held out.
+    assert sum(map(len, made.error_over_time)) in set(map(sum, pairs))
+
+
+@pytest.mark.filterwarnings("ignore:`time_step`")
+def test_steps_of_groups_with_next_observations_lose_no_action():
+    group = {"q": lambda s, k: s[k], "gripper": lambda s, k: s[k, :1]}
+
+    def seen(later):
+        return lambda s, k: {name: value(s, k + later) for name, value in group.items()}
+
+    one, arrays = steps(obs=seen(0), next_obs=seen(1))
+    flat = [{n: s[n] for n in s if n != "observation"} for part in one for s in part]
+    runs = load_episodes(flat)  # A warning would be an error.
+    for run, (whole, acted) in zip(runs, arrays, strict=True):
+        expected = np.concatenate([whole[:, :1], whole], 1)
+        np.testing.assert_array_equal(run.observations, expected)
+        np.testing.assert_array_equal(run.actions, acted)
+
+
+@pytest.mark.filterwarnings("ignore:`time_step`", "ignore:the dict.* as many")
+def test_pairs_of_one_step_each_are_one_episode():
+    pairs = [(seen, acted) for seen, acted in zip(SEEN[:-1], ACTED, strict=True)]
+    (run,) = load_episodes(pairs)
+    np.testing.assert_array_equal(run.observations, SEEN[:-1])
+    np.testing.assert_array_equal(run.actions, ACTED[:-1])
+
+
+def test_episodes_of_single_numbers_are_no_steps():
+    (run,) = load_episodes([{"obs": SEEN[:, 0], "acts": ACTED[:, 0]}], time_step=0.1)
+    assert run.observations.shape == (9, 1)
+
+
+WRONG = {
+    r"tuples of 5.*`observation`": lambda flat: [
+        (s["observation"], s["action"], 1.0, s["observation"], False) for s in flat
+    ],
+    r"step 3 holds observation\.": lambda flat: [
+        *flat[:3],
+        {"observation": SEEN[0]},
+        *flat[3:],
+    ],
+    r"one size in each step, got shapes \(3,\), \(4,\)": lambda flat: [
+        *flat,
+        {**flat[0], "observation": np.ones(4)},
+    ],
+    r"first or step 48 lacks force": lambda flat: [*flat, {**flat[0], "force": 1.0}],
+}
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_steps_that_do_not_fit_are_refused(said):
+    wrong = WRONG[said](ONE["dicts"](steps()[0]))
+    with pytest.raises(ro.RobooptError, match=said):
+        load_episodes(wrong)
+    with pytest.raises(ro.RobooptError, match=f"`demonstrations`.*{said}"):
+        ro.clone(wrong, **SMALL)

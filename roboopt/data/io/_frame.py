@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import equinox as eqx
 import numpy as np
 
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._columns import is_time
-from roboopt.data.io._customary_names import OTHER_NAMES
-from roboopt.data.io._named_arrays import EPISODES, read_arrays
+from roboopt.data.io._named_arrays import read_arrays
 from roboopt.data.io._read_table import read_table
+from roboopt.data.io._steps import by_name
 from roboopt.data.io._table import Table
 from roboopt.data.io._units import KNOWN, canonical
 
@@ -21,17 +20,7 @@ def is_frame(source: Any) -> bool:
     These are a dict, or attributes as of the trajectories of imitation and Minari.
     """
     framed = hasattr(source, "columns") and hasattr(source, "__getitem__")
-    return framed or _by_name(source) is not None
-
-
-def _by_name(source: Any) -> Mapping[str, Any] | None:
-    """Return the arrays that an object holds by name, None for another object."""
-    if isinstance(source, Mapping):
-        return source
-    own = (
-        {} if isinstance(source, eqx.Module | type) else getattr(source, "__dict__", {})
-    )
-    return own if {*EPISODES} <= {OTHER_NAMES.get(n, n) for n in own} else None
+    return framed or by_name(source) is not None
 
 
 def _numeric(
@@ -57,7 +46,7 @@ def read_frame(source: Any, options: ReadOptions) -> Iterator[tuple[str, Arrays]
     is a column too, and cells that hold vectors of one length are a column for each
     number. The names of a column of several levels are joined; the last may be a unit.
     """
-    if (held := _by_name(source)) is not None:
+    if (held := by_name(source)) is not None:
         numeric = dict(_numeric(held))
         left_out = [name for name, array in numeric.items() if array is None]
         arrays = {name: array for name, array in numeric.items() if array is not None}

@@ -11,7 +11,7 @@ from roboopt._errors import RobooptError
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._boundaries import INDICES
 from roboopt.data.io._columns import ALIASES, holds_motion, is_time, role_of
-from roboopt.data.io._customary_names import OTHER_NAMES, told_step
+from roboopt.data.io._customary_names import NEXT, OTHER_NAMES, meaning, told_step
 from roboopt.data.io._join_observations import join_observations
 from roboopt.data.io._joint_names import other_names, recorded_names
 from roboopt.data.io._read_table import read_table
@@ -119,15 +119,19 @@ def _with_observations(
     arrays: dict[str, np.ndarray], where: str, options: ReadOptions
 ) -> dict[str, np.ndarray]:
     """Return the arrays of an episode, those of a group of observations as one."""
-    nested, rest = {}, {}
+    nested: dict[str, dict[str, np.ndarray]] = {}
+    rest = {}
     for name, value in arrays.items():
         group, _, inner = name.partition(".")
-        within = inner and OTHER_NAMES.get(group, group) == "observations"
-        (nested if within else rest)[inner if within else name] = value
-    if not nested or not are_episodes({*rest, "observations"}):
+        if inner and (own := meaning(group)) in (EPISODES[0], NEXT):
+            nested.setdefault(own, {})[inner] = value
+        else:
+            rest[name] = value
+    if not nested or not are_episodes({*rest, *nested}):
         return arrays
     keys = options.observation_keys
-    return {**rest, "observations": join_observations(nested, keys, where, options)}
+    joined = {n: join_observations(x, keys, where, options) for n, x in nested.items()}
+    return {**rest, **joined}
 
 
 def are_episodes(names: Iterable[str]) -> bool:

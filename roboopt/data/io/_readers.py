@@ -28,6 +28,7 @@ from roboopt.data.io._npz import (
 )
 from roboopt.data.io._parquet import is_lerobot_folder, read_lerobot, read_parquet
 from roboopt.data.io._rosbag import is_bag_folder, read_rosbag
+from roboopt.data.io._steps import with_steps
 from roboopt.data.io._zarr import is_zarr_folder, read_zarr
 
 Reader = Callable[[Any, ReadOptions], Iterable[tuple[str, Arrays]]]
@@ -80,6 +81,7 @@ def recording_files(path: Any) -> list[Any]:
 
 def sources(path: Any) -> list[tuple[Any, Reader]]:
     """Return the files that `path` names, and the reader of each."""
+    path = with_steps(path)
     held = path if isinstance(path, list) else [path]
     if all(map(is_frame, held)) and held:
         return [(one, read_frame) for one in held]
