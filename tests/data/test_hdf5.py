@@ -160,8 +160,35 @@ def test_broken_files_are_refused(tmp_path):
             load_recordings(path)
     with h5py.File(path, "w") as file:
         file["episode_0/actions"] = np.zeros(3)
-    with pytest.raises(ValueError, match="Minari dataset"):
+    with pytest.raises(ValueError, match="must hold"):
         load_recordings(path)
+
+
+@pytest.mark.filterwarnings("ignore:traj_.* left out")
+@pytest.mark.parametrize("sizes", [(4, 6, 5), (7,)])
+def test_trajectories_of_maniskill_are_read(tmp_path, sizes):
+    path, rng = tmp_path / "trajectory.h5", np.random.default_rng(0)
+    seen = [rng.normal(size=(size + 1, 5)) for size in sizes]
+    acted = [rng.normal(size=(size, 3)) for size in sizes]
+    with h5py.File(path, "w") as file:
+        for k, size in enumerate(sizes):
+            group = file.create_group(f"traj_{k}")
+            group["obs/agent/qpos"] = seen[k][:, :3]
+            group["obs/extra/tcp_pose"] = seen[k][:, 3:]
+            group["obs/sensor_data/hand/rgb"] = np.zeros((size + 1, 4, 4, 3))
+            group["actions"], group["success"] = acted[k], np.arange(size) == size - 1
+            group["terminated"] = np.arange(size) == size - 1
+            group["truncated"] = np.zeros(size, bool)
+            group["env_states/actors/cube"] = np.zeros((size + 1, 13))
+            if k:  # Groups need not hold the same.
+                group["env_states/actors/goal"] = np.zeros((size + 1, 13))
+    runs = load_episodes(path, time_step=0.05)
+    for run, own, acts in zip(runs, seen, acted, strict=True):
+        np.testing.assert_array_equal(run.observations, own)
+        np.testing.assert_array_equal(run.actions, acts)
+        assert run.terminated and run.success
+    (run, *_) = load_episodes(path, time_step=0.05, observation_keys=["agent/qpos"])
+    np.testing.assert_array_equal(run.observations, seen[0][:, :3])
 
 
 def test_other_files_have_no_named_observations(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from roboopt_envs.cart_pole import CartPoleBalance
 
 import roboopt as ro
-from roboopt.data import Trajectory, load_recordings, save_minari
+from roboopt.data import Trajectory, load_episodes, load_recordings, save_minari
 
 
 @pytest.fixture
@@ -56,6 +56,31 @@ def test_minari_datasets_are_read_by_id_and_by_folder(dataset):
         np.testing.assert_array_equal(runs[0].actions, [[0, 1], [2, 3]])
         np.testing.assert_array_equal(runs[0].rewards, [1, 1])
         assert runs[0].time_step == 0.1
+
+
+def test_the_file_of_a_minari_dataset_is_read_as_the_dataset(dataset):
+    told = load_recordings(f"minari:{dataset}", time_step=0.1)
+    runs = load_recordings(dataset / "data" / "main_data.hdf5", time_step=0.1)
+    assert [run.steps for run in runs] == [2, 3]
+    for run, other in zip(runs, told, strict=True):
+        assert eqx.tree_equal(run, other)
+
+
+def test_the_file_of_a_written_dataset_tells_what_the_dataset_tells(dataset):
+    rng = np.random.default_rng(0)
+    episodes = [
+        Trajectory(
+            *(rng.normal(size=(n + 1, 2)), rng.normal(size=(n, 1)), 0.025),
+            **{"rewards": np.ones(n), "terminated": np.asarray(ended)},
+            success=np.asarray(ended),
+        )
+        for n, ended in ((4, True), (3, False))
+    ]
+    save_minari("arm/written-v0", episodes)
+    path = dataset.parent / "written-v0" / "data" / "main_data.hdf5"
+    runs = load_episodes(path)  # A warning would be an error.
+    for run, own in zip(runs, episodes, strict=True):
+        assert eqx.tree_equal(run, own)
 
 
 def test_minari_datasets_need_a_time_step_and_to_be_there(dataset):

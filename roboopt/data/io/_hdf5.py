@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt._reading import read_json
 from roboopt.data._files import atomic_write, optional_package, read_as
 from roboopt.data._trajectory import PER_EPISODE, PER_STEP
 from roboopt.data.io._arrays import Arrays, ReadOptions, without_last
@@ -30,6 +31,8 @@ GYM_TYPE = 2  # robomimic's number for Gym environments
 UNTOLD = KeyError, TypeError, ValueError, ArithmeticError, AttributeError
 READ = {*PER_STEP, "times", "obs", "next_obs", "dones"}
 """What is read of a group of robomimic's, or says only that it ends."""
+SUCCESS = ".infos.success", ".infos.is_success"
+MINARI = "main_data.hdf5", "metadata.json"
 MAX_CHUNK = 2**20  # bytes; HDF5 keeps chunks of one size in memory
 
 
@@ -91,12 +94,6 @@ def _flat(
 ) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of a file without groups of episodes."""
     where, arrays, groups = str(guard.path), {}, []
-    if "episode_0" in file:
-        raise RobooptError(
-            "`path` must hold arrays, or groups data/demo_0, data/demo_1, …, but "
-            f"{where} holds {', '.join(file)}. Load a Minari dataset by `minari:` and "
-            "its folder."
-        )
     for name, item in guard.members(file):
         meaning = OTHER_NAMES.get(name, name)
         if hasattr(item, "keys") and meaning in ("observations", NEXT):
@@ -127,6 +124,10 @@ def _flat(
                     groups.append((inner, item))
                 elif item.dtype.kind in "fiubVSO" and item.ndim < 3:
                     arrays[inner] = item[()]
+        # Minari has whether an episode succeeded in what the environment tells.
+        for name in [name for name in arrays if name.endswith(SUCCESS)]:
+            own = name.partition(".infos.")[0]
+            arrays[f"{own}.success"] = arrays.pop(name)[-1:]
     yield from read_arrays(arrays, where, options)
 
 
@@ -200,8 +201,15 @@ def demonstrations(file: Any, guard: Guard) -> list[Any]:
 def _control_step(file: Any, guard: Guard) -> dict[str, float]:
     """Return the time step that robomimic's `env_args` or robosuite's `env_info` has.
 
-    Either is a text in JSON beside the demonstrations.
+    Either is a text in JSON beside the demonstrations. A file of a Minari dataset may
+    have it in the metadata beside.
     """
+    beside = guard.path.with_name(MINARI[1])
+    if guard.path.name == MINARI[0] and beside.is_file():
+        try:
+            return {"time_step": float(read_json(beside)["time_step"])}
+        except (*UNTOLD, RecursionError):
+            return {}
     data = guard.member(file, "data") if "data" in file else None
     for name in ("env_args", "env_info") if hasattr(data, "keys") else ():
         try:

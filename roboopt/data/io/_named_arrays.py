@@ -80,13 +80,8 @@ def read_arrays(
     unused = [*left_out, *(n for n in texts if n not in used)]
     if unused:
         options.note(f"{where}: {', '.join(unused)} left out: no arrays of numbers.")
-    parts = {
-        place: _with_observations(part, f"{place} of {where}", options)
-        for place, part in _groups(arrays).items()
-        if place
-    }
-    if parts and all(map(are_episodes, parts.values())):
-        yield from ((f"{place} of {where}", part) for place, part in parts.items())
+    if not episodes and (parts := _episode_groups(arrays, where, options)):
+        yield from parts
         return
     tables: dict[str, Table | None] = {}
     if not episodes:
@@ -129,7 +124,9 @@ def _with_observations(
             rest[name] = value
     if not nested or not are_episodes({*rest, *nested}):
         return arrays
-    keys = options.observation_keys
+    keys = options.observation_keys and [
+        key.replace("/", ".") for key in options.observation_keys
+    ]
     joined = {n: join_observations(x, keys, where, options) for n, x in nested.items()}
     return {**rest, **joined}
 
@@ -168,29 +165,53 @@ def _numbered(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {f"{place}.{n}": x for place, part in found.items() for n, x in part.items()}
 
 
+def _episode_groups(
+    arrays: Mapping[str, np.ndarray], where: str, options: ReadOptions
+) -> list[tuple[str, Arrays]]:
+    """Return the arrays of each group that holds an episode, by its place."""
+    groups = _by_place(arrays)
+    if len(groups) == 1 and "" not in groups:
+        ((place, group),) = groups.items()
+        if not are_episodes(name.partition(".")[0] for name in group):
+            return _episode_groups(group, f"{place} of {where}", options)
+    held = {
+        place: group
+        for place, group in groups.items()
+        if place and are_episodes(name.partition(".")[0] for name in group)
+    }
+    if held and (beside := sorted({*groups} - {*held} - {""})):
+        options.note(f"{where}: {', '.join(beside)} left out: no episodes.")
+    named = {place: f"{place} of {where}" for place in sorted(held, key=_number)}
+    return [(n, _with_observations(held[p], n, options)) for p, n in named.items()]
+
+
+def _by_place(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Return the arrays of each group by its name, those in none by ""."""
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for name, value in arrays.items():
+        place, dot, rest = name.partition(".")
+        groups.setdefault(place if dot else "", {})[rest if dot else name] = value
+    return groups
+
+
+def _number(place: str) -> tuple[int, str]:
+    return int((re.findall(r"\d+", place) or [0])[-1]), place
+
+
 def _groups(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """Return the arrays of each recording, without the group that holds all of them.
 
     Several groups are recordings if they hold arrays of the same names.
     """
-    places = {name.partition(".")[0] for name in arrays}
-    inner = {name for name in arrays if "." in name}
-    if len(inner) < len(arrays) or not places:
+    groups = _by_place(arrays)
+    if "" in groups or not groups:
         return {"": dict(arrays)}
-    groups: dict[str, dict[str, np.ndarray]] = {}
-    for name, value in arrays.items():
-        place, _, rest = name.partition(".")
-        groups.setdefault(place, {})[rest] = value
     if len(groups) == 1:
         return _groups(*groups.values())
     alike = len({frozenset(group) for group in groups.values()}) == 1
     if not alike or any(len(group) < 2 for group in groups.values()):
         return {"": dict(arrays)}
-
-    def number(place: str) -> tuple[int, str]:
-        return int((re.findall(r"\d+", place) or [0])[-1]), place
-
-    return {place: groups[place] for place in sorted(groups, key=number)}
+    return {place: groups[place] for place in sorted(groups, key=_number)}
 
 
 def _table(
