@@ -1,7 +1,7 @@
 """The figures of an `Explanation`: pull, prediction, the loss on a line, and time."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,8 @@ LOG_RANGE = 30.0
 MAX_LABEL, MAX_LABELS = 28, 34  # characters of one name, and of all side by side
 ROW_HEIGHT = 0.19  # [in]
 MARGIN = 0.15  # of the heights, for words below a curve
+LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8}
+LEGEND["bbox_to_anchor"] = (0.2, 0, 0.8, 1)  # Zoomed panels have numbers on the left.
 
 
 def pull_panel(found: "Explanation") -> Drawing:
@@ -103,7 +105,7 @@ def step_panel(found: "Explanation") -> Drawing:
         axes.set_xscale("log")
         if found.gradient_norm > 0:
             axes.set_yscale("log")
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(**LEGEND)
     return made
 
 
@@ -142,7 +144,7 @@ def line_panel(found: "Explanation") -> Drawing:
             own["ha"] = "left" if rate < best else "right"
             axes.annotate(said, (rate, height), shift, **own)
         axes.margins(y=MARGIN)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(**LEGEND)
     return made
 
 

@@ -99,7 +99,7 @@ let panels = all(doc, "svg[data-box]").map(svg => {
       div.classList.toggle("zoomed", zoomed);
       grid.innerHTML = zoomed ? [
         ...x.ticks().map(([s, v]) => `<path d="M${s} ${t}V${b}"/><text x="${s}" y="${b + 12}">${v}</text>`),
-        ...y.ticks().map(([s, v]) => `<path d="M${l} ${s}H${r}"/><text x="${l - 5}" y="${s + 3}" class="y">${v}</text>`),
+        ...y.ticks().map(([s, v]) => `<path d="M${l} ${s}H${r}"/><text x="${l + 3}" y="${s - 2}" class="y">${v}</text>`),
       ].join("") : "";
     },
   };

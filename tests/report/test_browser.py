@@ -197,10 +197,25 @@ def test_the_buttons_of_a_panel_leave_the_values_legible(view):
         " return [...all.getClientRects()].map(r => [r.right, r.bottom]); }"
     )
     assert len(lines) > 2
+    figure = found.bounding_box()
     for box in (button.bounding_box() for button in buttons.all()):
         left, top = box["x"], box["y"]
-        above = top + box["height"] < found.bounding_box()["y"] + 40
-        assert above or all(x < left or y < top for x, y in lines)
+        assert all(x < left or y < top for x, y in lines)
+        assert top >= figure["y"] + figure["height"] - 1  # and the title
+
+
+def test_the_ticks_of_a_zoomed_panel_leave_the_names_of_the_axes_legible(view):
+    found = panel(view, "angle over time")
+    found.focus()
+    for _ in range(9):  # to numbers of many digits
+        view.keyboard.press("+")
+    ticks = [tick.bounding_box() for tick in found.locator(".grid .y").all()]
+    assert max(tick["width"] for tick in ticks) > 25
+    left, _ = place(found, 0.0)
+    right, bottom = place(found, 1.0, 1.0)
+    for tick in ticks:
+        assert left < tick["x"] and tick["x"] + tick["width"] < right
+        assert tick["y"] + tick["height"] < bottom + 2
 
 
 def test_values_of_several_lines_cover_no_caption_and_no_other_panel(view):
