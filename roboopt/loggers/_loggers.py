@@ -110,30 +110,30 @@ class TensorBoard(Logger):
     run_2, by which TensorBoard tells them apart.
     """
 
-    def __init__(self, folder: str | PathLike, every: int = 1):
+    def __init__(self, folder: str | PathLike, every: int = 1, *, resume: bool = False):
         """Write a run into `folder`, into run_2 of it where it has events of another.
+
+        Args:
+            folder: made if need be.
+            every: so many-th steps are kept.
+            resume: whether to go on in `folder` with the run that is there, whose
+                events from the first new step on are dropped.
 
         Raises:
             RobooptError: if tensorboardX is not installed, `every` is below 1, or the
                 folder cannot be written.
         """
         super().__init__(every)
-        self._open(_free_folder(Path(folder)))
-
-    def _open(self, folder: Path) -> None:
-        """Begin a file of events in a folder, beside those that are there."""
         events = _package("tensorboardX.proto.event_pb2", EXTRA)
         records = _package("tensorboardX.record_writer", EXTRA)
-        self._event, self._session, self._goes_on = (
-            events.Event,
-            events.SessionLog,
-            False,
-        )
+        self._event, self._session = events.Event, events.SessionLog
         self._summary = _package("tensorboardX.proto.summary_pb2", EXTRA).Summary
+        own = Path(folder) if resume else _free_folder(Path(folder))
+        self._goes_on = resume and any(own.glob("events.*"))
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
-        self.target = folder / name
+        self.target = own / name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            own.mkdir(parents=True, exist_ok=True)
             # Without the queue to a thread that tensorboardX's own writers have, which
             # costs five times as much as the writing.
             self._file = records.RecordWriter(str(self.target))
@@ -145,11 +145,7 @@ class TensorBoard(Logger):
     @classmethod
     def for_run(cls, folder: Path) -> "TensorBoard":
         """Write into the folder itself: `tensorboard --logdir runs` shows all runs."""
-        made = cls.__new__(cls)
-        Logger.__init__(made)
-        made._open(folder)
-        made._goes_on = len([*folder.glob("events.*")]) > 1
-        return made
+        return cls(folder, resume=True)
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Add one event with all metrics."""
@@ -188,17 +184,24 @@ class JSONLines(Logger):
     {"run": 2, "step": 0, …}.
     """
 
-    def __init__(self, path: str | PathLike, every: int = 1):
+    def __init__(self, path: str | PathLike, every: int = 1, *, resume: bool = False):
         """Append a run to the file at `path`, whose folder is made if need be.
+
+        Args:
+            path: of the file.
+            every: so many-th steps are kept.
+            resume: whether to go on with the first run of the file, whose lines from
+                the first new step on are dropped.
 
         Raises:
             RobooptError: if `every` is below 1, or the file cannot be written.
         """
         super().__init__(every)
-        self.target, self.run, self._goes_on = path, 1, False
+        self.target, self.run, self._goes_on = path, 1, resume
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            if Path(path).is_file() and (text := Path(path).read_bytes()):
+            text = Path(path).read_bytes() if Path(path).is_file() else b""
+            if text and not resume:
                 known = re.findall(rb'^{"run": (\d+)', text, re.MULTILINE)
                 self.run = max(map(int, known), default=1) + 1
             # A line is there as soon as it is written, to be watched.
@@ -209,9 +212,7 @@ class JSONLines(Logger):
     @classmethod
     def for_run(cls, folder: Path) -> "JSONLines":
         """Append to log.jsonl, where a resumed run goes on."""
-        made = cls(folder / "log.jsonl")
-        made.run, made._goes_on = 1, True
-        return made
+        return cls(folder / "log.jsonl", resume=True)
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Add a line; numbers that are not finite become null, as JSON has none."""

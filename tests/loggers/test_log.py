@@ -250,7 +250,7 @@ def test_runs_in_one_folder_are_told_apart_by_tensorboard(tmp_path):
     shown = [events(tmp_path / name) for name in ("", "run_2", "run_3")]
     assert shown == [[(0, {"loss": loss})] for loss in (1.0, 2.0, 3.0)]
     # A run that is resumed in its folder is the same run.
-    with TensorBoard.for_run(tmp_path) as log:
+    with TensorBoard(tmp_path, resume=True) as log:
         log(1, {"loss": 4.0})
     assert len([*tmp_path.glob("events.*")]) == 2 and not (tmp_path / "run_4").exists()
 
@@ -280,7 +280,7 @@ def test_runs_in_one_file_are_told_apart(tmp_path):
         {"run": 3, "step": 0, "loss": 3.0},
     ]
     # A run that is resumed in its folder is the same run.
-    with JSONLines.for_run(path.parent) as log:
+    with JSONLines(path, resume=True) as log:
         log(1, {"loss": 4.0})
     assert path.read_text() == '{"step": 0, "loss": 1.0}\n{"step": 1, "loss": 4.0}\n'
 
