@@ -195,6 +195,9 @@ class RunComparison(Reported):
         for (file, name, own), drawn in shared[:MAX_PANELS]:
             quantity, unit = parts(name)
             title, axis = readable(quantity), HISTORIES[file]
+            commands = {self.runs[k].settings.get(COMMAND) for k in drawn}
+            if name == "loss" and commands == {"tune"}:
+                title = "objective"  # as in its summary and its report
             if own and len(kinds[file]) > 1:
                 title += f" ({_told_apart(own, kinds[file])})"
             label = f"{title} of each run over the {axis}"
@@ -212,9 +215,6 @@ class RunComparison(Reported):
             "of neighboring values; of returns a group is some episodes, and of "
             "successes the share is shown."
         )
-        commands = {run.settings.get(COMMAND) for run in self.runs}
-        if "tune" in commands and any(name == "loss" for (_, name, _), _ in shared):
-            caption += " The loss of a run of tune is its objective."
         if any(len(each) > 1 for each in kinds.values()):
             caption += (
                 " What has no unit, as a loss, is drawn for each objective: those of "

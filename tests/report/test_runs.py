@@ -216,7 +216,7 @@ def test_the_page_draws_the_curves_that_both_have(runs, tmp_path):
     (runs / "two" / "history.csv").write_text("step,loss,own\n0,1,2\n1,0.5,3\n")
     compare([runs / "one", runs / "two"]).report(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text("utf-8")
-    assert page.count("<svg") == 2 and "loss (Swinging up) of each run" in page
+    assert page.count("<svg") == 2 and "objective (Swinging up) of each run" in page
     assert "gradient_norm" not in page
 
 
@@ -228,7 +228,7 @@ def test_a_curve_of_one_point_is_a_dot_and_one_of_none_is_left_out(runs):
     (figure,) = section.blocks
     assert isinstance(figure, Figure)
     (panel,) = [x for x in figure.panels if isinstance(x, Drawing)]
-    assert panel.title == "loss"
+    assert panel.title == "objective"
     assert [line.get_marker() for line in panel.axes.get_lines()] == ["o", "o"]
 
 
@@ -246,7 +246,7 @@ def test_the_returns_of_each_run_are_drawn_first_as_in_its_report(runs):
     (figure,) = section.blocks
     assert isinstance(figure, Figure)
     first, *others = [x for x in figure.panels if isinstance(x, Drawing)]
-    assert first.title == "return" and others[0].title.startswith("loss")
+    assert first.title == "return" and others[0].title.startswith("objective")
     own = spread("Return", np.arange(0.0, 8 * 600, 8), noise, axis="environment step")
     drawn, expected = (x.axes.get_lines()[0].get_ydata() for x in (first, own))
     np.testing.assert_array_equal(drawn, expected)
@@ -302,20 +302,23 @@ def test_losses_of_different_objectives_share_no_axis(runs, tmp_path):
     cloned = Swing({}, [1.0, 0.5])
     cloned.summary = lambda: Summary("Cloning", [], ["Done."])
     cloned.save(runs / "three")
+    settings(runs, "three", "clone", steps=1)
     found = compare([runs / "one", runs / "two", runs / "three"])
     found.report(page)
-    assert labels(page) == ["loss (Swinging up)", "loss (Cloning)", "task cost"]
+    own = ["objective (Swinging up)", "loss (Cloning)", "task cost"]
+    assert labels(page) == own
     assert page.read_text("utf-8").count('data-curve="three"') == 2
     for name, weight in (("one", 0.1), ("two", 0.2)):
         settings(runs, name, "tune", work_weight=weight)
     compare([runs / "one", runs / "two"]).report(page)
     assert labels(page)[:2] == [
-        f"loss (Swinging up, --work-weight {weight})" for weight in (0.1, 0.2)
+        f"objective (Swinging up, --work-weight {weight})" for weight in (0.1, 0.2)
     ]
     (runs / "two" / "history.csv").write_text("step,loss,mismatch\n0,1,2\n1,0.5,3\n")
     settings(runs, "two", "tune", work_weight=0.1)
     compare([runs / "one", runs / "two"]).report(page)
-    assert labels(page) == ["loss (Swinging up)", "loss (Swinging up, mismatch)"]
+    own = "objective (Swinging up)", "objective (Swinging up, mismatch)"
+    assert labels(page) == [*own]
     # Two algorithms are compared by the returns of one task.
     for name in ("one", "two"):
         (runs / name / "returns.csv").write_text("timestep,return\n1,2\n2,3\n")
