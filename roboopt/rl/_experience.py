@@ -20,6 +20,8 @@ class Experience(ABC):
 
     drifts: bool = True
     """Losses of different blocks cannot be compared."""
+    counted: str = "episodes"
+    """The name of the number of `recent_episodes` in logs."""
     steps: int = 1
     """Gradient steps on one block."""
     batch_size: int | None = None

@@ -120,7 +120,8 @@ class Monitor:
         def told(step: int, metrics: dict[str, float]) -> None:
             recent = self.recent
             mean = {"mean_return": float(recent.mean())} if len(recent) else {}
-            counts = {"timesteps": self.timesteps, "episodes": len(self.rows)}
+            counted = self._run.progress.counted
+            counts = {"timesteps": self.timesteps, counted: len(self.rows)}
             assert self._told is not None
             self._told(step, {**metrics, **counts, **mean})
 

@@ -132,7 +132,8 @@ def reinforce(
         keep: called with the result before it is evaluated, such as to save it.
         log: `log(step, metrics)`, told the numbers of every gradient step by name: as
             in `minimize`, and "timesteps", "mean_return" and "episodes", which stand as
-            at the last look, several times per second.
+            at the last look, several times per second. Where steps run whole episodes,
+            of many policies, "evaluated_episodes" are those of the policy itself.
         returns_file: a CSV file for the returns, written as they come.
         devices: such as jax.devices(), which share the twins of PPO and SHAC, and the
             samples of each gradient, as in `minimize`.

@@ -65,6 +65,9 @@ class Measured:
     target asks for it.
     """
 
+    counted = "evaluated_episodes"
+    """The name of the number of `recent_episodes` in logs."""
+
     def __init__(
         self,
         count: Callable[[int], int],

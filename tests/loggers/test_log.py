@@ -208,6 +208,14 @@ def test_verbs_tell(tmp_path):
     assert told.steps[0] == 0 and "negative_reward" in told.rows[0][1]
     assert told.rows[-1][1]["timesteps"] <= found.timesteps
     assert "mean_return" in told.rows[-1][1] and path.exists()
+    counted = told.rows[-1][1]["evaluated_episodes"]
+    assert counted == len(path.read_text().splitlines()) - 1
+    assert "episodes" not in told.rows[-1][1]
+    told, settings = Told(), {**settings, "timesteps": 512, "width": 4}
+    ppo: Any = {"gradient": "likelihood", "episodes": 0, "log": told}
+    ro.reinforce("roboopt/CartPoleBalance-v0", **ppo, **settings)
+    last = told.rows[-1][1]
+    assert last["timesteps"] == 512 and last["episodes"] in (101, 102)  # of 5 steps
 
 
 def read(file):
