@@ -228,7 +228,8 @@ def _watched(
 
     before = within_limits(problem.controller, space)
     with watch.open(problem.env, problem.starts, before, problem.title):
-        yield told, watch.log(log)
+        units = {name: f"{name} [{unit}]" for name, unit in _units(problem).items()}
+        yield told, watch.log(log, titles={"loss": "objective", **units})
 
 
 def _test(
@@ -284,9 +285,14 @@ def _processes(problem: TuningProblem, episodes: int) -> int:
     return min(count, MAX_WORKERS) if count > 1 else 0
 
 
+def _units(problem: TuningProblem) -> dict[str, str]:
+    """Return the units of the terms of the objective, by name."""
+    own = problem.objective.terms, problem.controller, problem.starts
+    return {name: term.unit for name, term in eqx.filter_eval_shape(*own).items()}
+
+
 def _untested(problem: TuningProblem, found: Result, seed: int) -> TuneResult:
-    objective, starts = problem.objective, problem.starts
-    terms = eqx.filter_eval_shape(objective.terms, problem.controller, starts)
+    starts = problem.starts
     test_seed = seed + EVALUATION_SEED_OFFSET
     run = {"steps": problem.steps, "starts": len(starts), "test_seed": test_seed}
     space = problem.env.action_space
@@ -295,11 +301,11 @@ def _untested(problem: TuningProblem, found: Result, seed: int) -> TuneResult:
         controller=within_limits(found.model, space),
         before=within_limits(problem.controller, space),
         result=found,
-        objective=objective,
+        objective=problem.objective,
         joints=Joints.of(problem.env, problem.rollout.dynamics),
         motions={},
         comparison=None,
-        units={name: term.unit for name, term in terms.items()},
+        units=_units(problem),
         notes=problem.notes,
         settings={"run": run, **problem.settings},
         env=problem.plant.spec,

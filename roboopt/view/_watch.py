@@ -1,7 +1,7 @@
 """The viewer while a robot learns: `watch=` of the verbs, and `--watch`."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -20,7 +20,8 @@ from roboopt.view._viewer import PORT, Viewer
 
 MAX_SHARE = 0.05  # of the time, which the motions may take
 MAX_POINTS = 500  # of a learning curve
-HIDDEN = (*NOTES, "timesteps", "episodes")  # of what a log is told
+COUNTS = "timesteps", "episodes", "evaluated_episodes"
+HIDDEN = (*NOTES, *COUNTS)  # of what a log is told
 WATCHED = (
     "Environments of roboopt have one; one of your own has it with an attribute urdf "
     "and a twin in JAX."
@@ -124,13 +125,19 @@ class Watch:
             shown = points[:: 1 + len(points) // MAX_POINTS]
             self.viewer.show_curves({name: shown})
 
-    def log(self, log: Log | None) -> Log:
-        """Return a `log` that notes the curves, and tells another one."""
+    def log(self, log: Log | None, titles: Mapping[str, str] | None = None) -> Log:
+        """Return a `log` that notes the curves, and tells another one.
+
+        Args:
+            log: the other one.
+            titles: of the curves by name, with units; by default the names.
+        """
 
         def noted(step: int, metrics: dict[str, float]) -> None:
             for name, value in metrics.items():
                 if name not in HIDDEN and np.isfinite(value):
-                    self._curves.setdefault(name, []).append((step, value))
+                    title = (titles or {}).get(name, name)
+                    self._curves.setdefault(title, []).append((step, value))
             if log is not None:
                 log(step, metrics)
 

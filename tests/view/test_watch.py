@@ -70,7 +70,8 @@ def test_a_watched_controller_is_tuned_to_the_same_bits(shown):
     np.testing.assert_allclose(rows, seen.starts[:3, :2], atol=1e-12)
     plots = shown[-1][2]._curves
     history = seen.result.history["loss"]
-    known, values = plots["loss"].data
+    assert plots["task_cost [s]"].title == "task cost [s]"
+    known, values = plots["objective"].data
     np.testing.assert_array_equal(values, history[known.astype(int)])
     with urllib.request.urlopen(shown[0][2].address) as answer:
         assert answer.status == 200  # also after the descent
