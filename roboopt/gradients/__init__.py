@@ -6,6 +6,7 @@ from roboopt.gradients._estimator import FunctionEstimator as FunctionEstimator
 from roboopt.gradients._estimator import LossFn as LossFn
 from roboopt.gradients._estimator import differentiable as differentiable
 from roboopt.gradients._estimator import inner as inner
+from roboopt.gradients._estimator import norm as norm
 from roboopt.gradients._estimator import relative_gradient as relative_gradient
 from roboopt.gradients._mixed import Mixed as Mixed
 from roboopt.gradients._refusals import differentiating as differentiating

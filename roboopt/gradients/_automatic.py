@@ -11,7 +11,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._errors import RobooptError, require_at_least
@@ -19,6 +18,7 @@ from roboopt.gradients._estimator import (
     Estimator,
     LossFn,
     inner,
+    norm,
     quality,
     relative_gradient,
 )
@@ -69,8 +69,7 @@ class Automatic(Estimator):
         if groups < 2:
             (loss, terms), gradient = value_and_grad(params, batch)
             scaled = relative_gradient(gradient, params)
-            norm = jnp.sqrt(inner(scaled, scaled))
-            return loss, gradient, terms | {"relative_gradient_norm": norm}
+            return loss, gradient, terms | {"relative_gradient_norm": norm(scaled)}
         parts = jax.tree.map(
             lambda x: x.reshape(groups, x.shape[0] // groups, *x.shape[1:]), batch
         )

@@ -184,6 +184,19 @@ def inner(a: Any, b: Any) -> Float[Array, ""]:
     return sum((dot(x, y) for x, y in pairs), jnp.zeros(()))
 
 
+def norm(tree: Any) -> Float[Array, ""]:
+    """Return the Euclidean norm of a pytree, also where its square overflows."""
+    squared = inner(tree, tree)
+
+    def scaled() -> Array:
+        largest = jnp.stack([jnp.abs(x).max() for x in jax.tree.leaves(tree)]).max()
+        parts = jax.tree.map(lambda x: x / largest, tree)
+        return (largest * jnp.sqrt(inner(parts, parts))).astype(squared.dtype)
+
+    whole = jnp.isfinite(squared)
+    return jax.lax.cond(whole, lambda: jnp.sqrt(squared), scaled)
+
+
 def quality(
     gradient: Any, params: Any, error: Float[Array, ""]
 ) -> dict[str, Float[Array, ""]]:
@@ -191,7 +204,7 @@ def quality(
     scaled = relative_gradient(gradient, params)
     squared = inner(scaled, scaled)
     return {
-        "relative_gradient_norm": jnp.sqrt(squared),
+        "relative_gradient_norm": norm(scaled),
         # On average the noise adds its own square to |ĝ|².
         "gradient_snr": jnp.clip((squared - error) / (error + TINY), 0.0, MAX_SNR),
         "gradient_error": error,

@@ -78,7 +78,7 @@ def failed_starts(descent: Any, losses: np.ndarray) -> str:
     for start, bad in zip(failed, bad_leaves, strict=True):
         wrong = [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
         loss = "finite" if np.isfinite(losses[-1, start]) else "not finite"
-        said = f"gradient not finite: {', '.join(wrong)}" if wrong else ""
+        said = f"gradient or its square not finite: {', '.join(wrong)}" if wrong else ""
         reasons.append(f"start {start}: " + (said or f"loss {loss}"))
     shown = "; ".join(reasons[:MAX_STARTS_NAMED])
     more = f"; and {len(reasons) - MAX_STARTS_NAMED} more"

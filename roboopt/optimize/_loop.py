@@ -54,7 +54,8 @@ class Descent(eqx.Module):
     """Steps since the best loss last improved by more than the tolerance."""
     failed: Bool[Array, "*start"]
     bad_leaves: Bool[Array, "*start leaf"]
-    """For each trainable leaf whether its gradient was not finite at the failure."""
+    """For each trainable leaf whether its gradient, or the square of it, was not finite
+    at the failure."""
     estimator: Any
     """The state of the gradient estimator."""
 
@@ -274,7 +275,7 @@ def move(
     loss, gradient, estimator, held_out = found
     if value is None:
         value = searched_loss(problem, descent, batch)
-    bad_leaves = _not_finite(gradient)
+    bad_leaves, huge_leaves = _not_finite(gradient)
     bad = ~jnp.isfinite(loss) | bad_leaves.any()
     failed = descent.failed | bad
 
@@ -303,6 +304,10 @@ def move(
 
     # One `cond` for all leaves: a `where` for each takes longer to compile.
     params, optimizer, mean_loss, estimator = jax.lax.cond(failed, stayed, moved)
+    # Optimizers that divide by a norm or a square that is infinite move nothing.
+    same = jax.tree.map(lambda x, y: (x == y).all(), params, descent.params)
+    stopped = huge_leaves.any() & ~failed & jnp.stack(jax.tree.leaves(same)).all()
+    bad_leaves, failed = bad_leaves | (stopped & huge_leaves), failed | stopped
     kept = descent.best, descent.best_gradient
     here = descent.params, None
     if descent.best_gradient is not None:
@@ -325,16 +330,19 @@ def move(
     )
 
 
-def _not_finite(gradient: Any) -> Bool[Array, " leaf"]:
-    """Return which leaves are not finite."""
+def _not_finite(
+    gradient: Any,
+) -> tuple[Bool[Array, " leaf"], Bool[Array, " leaf"]]:
+    """Return which leaves are not finite, and which have infinite squares alone."""
     leaves = jax.tree.leaves(gradient)
     # The norm is noted anyway; the square of a finite number may be infinite.
-    squares = jnp.stack([inner(leaf, leaf) for leaf in leaves])
-    return jax.lax.cond(
-        jnp.isfinite(squares).all(),
-        lambda: jnp.zeros(len(leaves), bool),
+    infinite = ~jnp.isfinite(jnp.stack([inner(leaf, leaf) for leaf in leaves]))
+    bad = jax.lax.cond(
+        infinite.any(),
         lambda: jnp.stack([~jnp.isfinite(leaf).all() for leaf in leaves]),
+        lambda: jnp.zeros(len(leaves), bool),
     )
+    return bad, infinite & ~bad
 
 
 def _judge(

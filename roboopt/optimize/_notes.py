@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from roboopt.gradients import inner
+from roboopt.gradients import inner, norm
 
 NOTES = (
     "gradient_norm",
@@ -44,13 +44,13 @@ def step_notes(
 
     def of_step() -> tuple[Array, Array]:
         step = jax.tree.map(jnp.subtract, after, before)
-        return jnp.sqrt(inner(step, step)), -inner(gradient, step)
+        return norm(step), -inner(gradient, step)
 
     kinds = eqx.filter_eval_shape(of_step)
     unknown = lambda: tuple(jnp.full((), jnp.nan, k.dtype) for k in kinds)  # noqa: E731
     found = of_step() if now is True else jax.lax.cond(now, of_step, unknown)
     notes = {
-        "gradient_norm": jnp.sqrt(inner(gradient, gradient)),
+        "gradient_norm": norm(gradient),
         "step_norm": found[0],
         "predicted_decrease": found[1],
     }

@@ -340,7 +340,10 @@ class Run:
             if is_wrong.any()
         ]
         loss = f"terms not finite: {', '.join(terms)}" if terms else "finite loss"
-        return f"{loss}; gradient not finite: {', '.join(leaves) or 'none'}"
+        said = f"gradient not finite: {', '.join(leaves) or 'none'}"
+        if leaves and np.isfinite(last["gradient_norm"]).all():
+            said = f"square of the {said}; scale the objective down"
+        return f"{loss}; {said}"
 
     def _own_history(self, state: State) -> dict[str, np.ndarray]:
         """Return the history of the best of many starts."""

@@ -125,9 +125,26 @@ def test_a_gradient_whose_square_overflows_is_finite():
     zero = jnp.zeros(1, jnp.float32)
     result = ro.minimize(cost, zero, jnp.ones(1), steps=2, optimizer=optax.sgd(1e-30))
     assert result.reason == "steps"
+    np.testing.assert_allclose(result.history["gradient_norm"], 1e25, rtol=1e-6)
     infinite = lambda m, x: jnp.sum(jnp.sqrt(m["bad"]) + m["good"])  # noqa: E731
     with pytest.raises(ValueError, match=r"gradient not finite: model\['bad'\]\."):
         ro.minimize(infinite, {"bad": zero, "good": zero}, jnp.ones(1))
+
+
+@pytest.mark.parametrize("optimizer", [None, "clipped", optax.adam(0.1)], ids=str)
+def test_an_optimizer_that_such_a_gradient_stops_is_told(optimizer):
+    if optimizer == "clipped":
+        optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1))
+    bowl = lambda m, x: 1e160 * jnp.sum((m - 1) ** 2)  # noqa: E731
+    how: dict[str, Any] = {"steps": 5, "optimizer": optimizer}
+    with pytest.raises(ro.RobooptError, match=r"square of the gradient.*model; scale"):
+        ro.minimize(bowl, jnp.zeros(2), None, **how)
+    # Where the gradient grows on the way, the descent ends there.
+    later = lambda m, x: jnp.sum(jnp.where(m < 0.1, -1e3 * m, 1e160 * m))  # noqa: E731
+    if optimizer is not None:
+        found = ro.minimize(later, jnp.zeros(2), None, **how)
+        assert found.reason == "diverged"
+        assert "square of the gradient not finite: model" in found.message
 
 
 def test_names_of_the_objective_win():
