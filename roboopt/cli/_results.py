@@ -20,14 +20,14 @@ def load_result(path: Path, argument: str, allow: Sequence[str]) -> Any:
     """Return the result of a run, of which `argument` is the command's name."""
     result, missing = load_shown(path, argument, allow)
     if missing:
-        raise RobooptError(f"{missing}.")
+        raise RobooptError(f"{lack(path, missing)}.")
     return result
 
 
 def load_shown(path: Path, argument: str, allow: Sequence[str] = ()) -> tuple[Any, str]:
     """Return the result of a run for its tables, figures and motions.
 
-    Also which classes of the user's own it lacks, and how to give them; empty for none.
+    Also which classes of the user's own it lacks; empty for none.
     """
     require_finished(path, argument)
     if fault := _fault(path):
@@ -37,13 +37,22 @@ def load_shown(path: Path, argument: str, allow: Sequence[str] = ()) -> tuple[An
     from roboopt.data import load_to_show  # Slow to import.
 
     with argument_called("path", argument):
-        result, missing = load_to_show(path, _own(allow))
-    if not missing:
-        return result, ""
-    modules = [name.partition(":")[0] for name in missing.split(", ")]
+        return load_to_show(path, _own(allow))
+
+
+def lack(path: Path, missing: str) -> str:
+    """Return what says how to give the classes that a result lacks."""
+    flags = " ".join(f"--allow {name}" for name in needed(None, missing))
+    return f"{path} names {missing}, which is your own code: give {flags}"
+
+
+def needed(result: Any, missing: str = "") -> list[str]:
+    """Return what `--allow` needs for the environment and classes of a result."""
+    modules = [name.partition(":")[0] for name in missing.split(", ") if name]
     files = ["FILE.py" if name == "__main__" else name for name in modules]
-    flags = " ".join(f"--allow {name}" for name in dict.fromkeys(files))
-    return result, f"{path} names {missing}, which is your own code: give {flags}"
+    spec = getattr(result, "env", None)
+    harmful = getattr(spec, "is_harmless", True) is False
+    return [*dict.fromkeys(files), *([ENVIRONMENT] if harmful else [])]
 
 
 def command_of(folder: Path) -> Any:

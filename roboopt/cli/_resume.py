@@ -9,6 +9,7 @@ from roboopt._reading import read_json
 from roboopt.cli._config import RESUME as FLAG
 from roboopt.cli._config import code_named, defaults_from
 from roboopt.cli._flags import Output, all_flags, groups, spelled
+from roboopt.cli._results import needed
 from roboopt.cli._run_folder import PARTIAL, SETTINGS, resumable
 
 OF_THE_PROCESS = "resume", "no_video", "figures", "log"
@@ -73,11 +74,15 @@ def how_to_resume(command: Any, path: str, *, learned: bool = False) -> str:
     return f"To {'finish it' if learned else 'continue'}: {shlex.join(words)}"
 
 
-def how_to_report(command: Any, path: str) -> str:
-    """Return the line that says how to write the report of the run in `path`."""
+def how_to_report(command: Any, path: str, result: Any) -> str:
+    """Return the line that says how to write the report of the run in `path`.
+
+    The line allows what the user's own command has named.
+    """
     words = ["roboopt", "report", path]
     if (formats := command.output.figures) is not None:
         words += [spelled("figures"), formats]
-    for name, value in code_named(command):
-        words += [spelled(name), value] if name == "task" else []
+    own = [value for name, value in code_named(command) if name == "task"]
+    allowed = [value.partition(":")[0] for value in own] + needed(result)
+    words += ["--allow", *allowed] * bool(allowed)
     return f"There is no report yet. To write it: {shlex.join(words)}"

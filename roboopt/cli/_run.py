@@ -125,7 +125,7 @@ def run(
             return _reported(command, result, folder)
         finally:
             with shielded():
-                _publish(folder, command)
+                _publish(folder, command, result)
 
 
 def _log_names(text: str | None) -> list[str]:
@@ -185,7 +185,7 @@ def _index(run: Path) -> None:
         write_index(run.resolve().parent)
 
 
-def _publish(folder: RunFolder, command: Any) -> None:
+def _publish(folder: RunFolder, command: Any, result: VerbResult) -> None:
     """Move the files of a run to their place, and say where they are."""
     whole = (folder.work / REPORT).exists()
     if not whole:
@@ -200,7 +200,8 @@ def _publish(folder: RunFolder, command: Any) -> None:
         ) from error
     _index(folder.path)
     said = folder.path / REPORT
-    print(said if whole else how_to_report(command, os.path.relpath(folder.path)))
+    path = os.path.relpath(folder.path)
+    print(said if whole else how_to_report(command, path, result))
     print(f'The result loads with: roboopt.load("{folder.path}")')
     if whole and getattr(command, "watch", None) is not None:
         print(f"Its page is over; roboopt view {folder.path} shows the robot again.")

@@ -2,13 +2,14 @@
 
 import contextlib
 import dataclasses
+import shlex
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from roboopt._errors import RobooptError, require
 from roboopt.cli._flags import allow_flag, figures_flag, flag
-from roboopt.cli._results import command_of, load_shown, write_report
+from roboopt.cli._results import command_of, lack, load_shown, needed, write_report
 from roboopt.cli._run_folder import FIGURES, REPORT, add_file
 
 
@@ -42,10 +43,10 @@ class Report:
             require(of_run, "folder", "be the folder of a run", self.folder)
             if missing:
                 said = "the report lacks what only code says, such as a video"
-                warnings.warn(f"{said}: {missing}.", stacklevel=2)
+                warnings.warn(f"{said}: {lack(self.folder, missing)}.", stacklevel=2)
             say("writing the report")
+            video = not self.no_video
             try:
-                video = not self.no_video
                 command = command_of(self.folder)
                 write_report(result, self.folder / REPORT, command, video=video)
                 if formats:
@@ -59,4 +60,8 @@ class Report:
         with contextlib.suppress(OSError, RobooptError):
             write_index(self.folder.resolve().parent)
         print(self.folder / REPORT)
+        allowed = [*dict.fromkeys([*self.allow, *needed(result, missing)])]
+        if video and len(allowed) > len(self.allow):
+            words = ["roboopt", "report", str(self.folder), "--allow", *allowed]
+            print(f"For its video: {shlex.join(words)}")
         return 0

@@ -124,10 +124,25 @@ class EnvSpec:
             return None  # Making the environment says what is wrong.
         return None if creator is None else _parameters(creator)
 
+    @property
+    def is_harmless(self) -> bool:
+        """Return whether making the environment imports and reads nothing it names.
+
+        Only then is it made where a file names it and the user does not allow it.
+        """
+        return not self._doubt()
+
     def _require_trust(self) -> None:
         """Raise if a file names an environment that is not known to be harmless."""
-        if not self.from_file:
-            return
+        if self.from_file and (why := self._doubt()):
+            raise RobooptError(
+                f"`env` is named by a saved file, {self}, {why}. If you trust the "
+                "file, allow it by `load(path, allow=[roboopt.rollouts.EnvSpec])`, or "
+                "--allow env."
+            )
+
+    def _doubt(self) -> str:
+        """Return what making the environment may import or read; empty for nothing."""
         import gymnasium
 
         package, _, name = self.id.rpartition(":")
@@ -135,17 +150,11 @@ class EnvSpec:
             importlib.import_module(package)
         known = package in ("", *sys.modules) and name in gymnasium.registry
         named = [k for k, x in self.options.items() if not _names_nothing(x)]
-        if known and not named:
-            return
-        why = "which may be of a module to import"
-        if known:
-            values = ", ".join(f"{k}={self.options[k]!r}" for k in named)
-            why = f"whose options name files to read or modules to import: {values}"
-        raise RobooptError(
-            f"`env` is named by a saved file, {self}, {why}. If you trust the file, "
-            "allow it by `load(path, allow=[roboopt.rollouts.EnvSpec])`, or --allow "
-            "env."
-        )
+        if not known:
+            return "which may be of a module to import"
+        values = ", ".join(f"{k}={self.options[k]!r}" for k in named)
+        said = "whose options name files to read or modules to import"
+        return f"{said}: {values}" if named else ""
 
     def __str__(self) -> str:
         """Return the id without the package."""

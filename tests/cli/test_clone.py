@@ -357,8 +357,10 @@ def test_a_run_with_an_own_policy_and_environment_is_reported(
     monkeypatch.delitem(sys.modules, "own_gain")
     monkeypatch.delitem(gymnasium.registry, "OwnPendulum-v0")
     assert main(["report", str(moved)]) == 0
-    said = capsys.readouterr().err
+    out, said = capsys.readouterr()
     assert "own_gain:Gain" in said and "--allow own_gain" in said
+    line = f"For its video: roboopt report {moved} --allow own_gain env"
+    assert out.splitlines() == [str(moved / "report.html"), line]
     assert "<video" not in (moved / "report.html").read_text()
     assert main(["report", str(moved), "--allow", "own_gain", "env"]) == 0
     assert "warning" not in capsys.readouterr().err

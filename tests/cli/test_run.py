@@ -32,6 +32,7 @@ from roboopt.report import (
     VerbResult,
     curves,
 )
+from roboopt.rollouts import EnvSpec
 from roboopt.view import RobotMotions, Scene
 
 
@@ -43,6 +44,7 @@ class Outcome(VerbResult):
     fails: type[BaseException] | None = None
     stopped: bool = False
     reason: str = "steps"
+    env: EnvSpec | None = None
 
     def summary(self):
         return Summary("A run", [], ["Improved."])
@@ -151,6 +153,16 @@ def test_overwriting_takes_only_the_folders_of_runs(fake, tmp_path, capsys):
     assert fake("--name mine --overwrite") == 2
     assert "--overwrite" in capsys.readouterr().err
     assert left(tmp_path / "runs" / "mine") == {"thesis.txt"}
+
+
+def test_an_interrupted_report_is_written_by_the_line_that_is_printed(fake, capsys):
+    known, arm = EnvSpec("CartPole-v1"), "roboopt_envs:roboopt/ArmReach-v0"
+    own = EnvSpec(arm, {"robot": "my_robot.urdf"})
+    for name, env, more in (("known", known, ""), ("own", own, " --allow env")):
+        stopped = Outcome(fails=KeyboardInterrupt, env=env)
+        assert fake(f"--name {name}", lambda *_, made=stopped: made) == 130
+        line = f"To write it: roboopt report {Path('runs', name)}{more}\n"
+        assert line in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
