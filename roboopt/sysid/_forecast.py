@@ -20,6 +20,7 @@ from roboopt.objectives import PredictionError
 FORECAST_TIMES_S = (0.1, 0.2, 0.5)
 ROUNDING = 1e-9  # of the largest error: below, errors are alike
 NO_ERROR = 1e-12  # rad, m, rad/s or m/s: rounding, whatever the other errors are
+MIN_TRAVEL = 1e-3  # rad or m: a joint that moves by less rests
 OVERLAP = 5  # forecasts that begin in the time that one takes
 
 
@@ -31,12 +32,14 @@ class Forecasts:
     """Times; the first is one step."""
     rmse: dict[str, Float[np.ndarray, "time state"]]
     """Errors by model, in the coordinates' units."""
+    moving: tuple[bool, ...] | None = None
+    """Which joints move in the recordings; None where that is not known."""
 
     def ratio(self, model: str, other: str, joints: int) -> Float[np.ndarray, " time"]:
         """Return the ratio of `other`'s position errors to `model`'s, by time.
 
-        The ratio is the geometric mean over the joints, without those that all models
-        forecast exactly.
+        The ratio is the geometric mean over the joints that move, or over all where
+        none does, without those that all models forecast exactly.
         """
         errors = self.beyond_rounding()
         exact = np.max([*self.rmse.values()], 0) <= NO_ERROR
@@ -44,6 +47,8 @@ class Forecasts:
             logs = np.log(errors[other] / errors[model])
             logs = np.where(exact, np.nan, logs)[:, :joints]
             known = ~np.isnan(logs)
+            if self.moving is not None and any(self.moving[:joints]):
+                known &= np.array(self.moving[:joints])
             total = np.sum(np.where(known, logs, 0.0), axis=1)
             return np.exp(total / np.sum(known, axis=1))
 
@@ -112,4 +117,7 @@ def forecasts(
     for name, model in known.items():
         apart = np.asarray(called(error.errors, model, cut))[:, index]
         rmse[name] = np.sqrt(np.mean(apart**2, axis=0))
-    return Forecasts([count * step for count in counts], rmse)
+    seen = [np.asarray(run.observations)[:, :joints] for run in recordings]
+    travel = np.max([np.ptp(q, axis=0) for q in seen], axis=0)
+    moving = tuple((travel > MIN_TRAVEL).tolist())
+    return Forecasts([count * step for count in counts], rmse, moving)

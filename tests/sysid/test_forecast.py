@@ -68,6 +68,20 @@ def test_a_ratio_is_a_geometric_mean_over_joints():
     np.testing.assert_allclose(found.ratio("ours", "theirs", 2), [4.0])
 
 
+def test_a_joint_at_rest_counts_in_no_ratio():
+    # Four times better where it moves, 10,000 times where it rests.
+    ours, theirs = np.array([[1.0, 1e-4, 9.0, 9.0]]), np.array([[4.0, 1.0, 9.0, 9.0]])
+    rmse = {"ours": ours, "theirs": theirs}
+    found = Forecasts([0.1], rmse, (True, False))
+    np.testing.assert_allclose(found.ratio("ours", "theirs", 2), [4.0])
+    still = Forecasts([0.1], rmse, (False, False))
+    np.testing.assert_allclose(still.ratio("ours", "theirs", 2), [200.0])
+    # Recordings in which the second joint shakes by 0.2 mrad.
+    q = np.stack([np.linspace(0, 1, 21), 1e-4 * (-1.0) ** np.arange(21)], 1)
+    run = Trajectory(np.concatenate([q, 0 * q], 1), np.zeros((20, 2)), 0.1)
+    assert forecasts({}, [run], (0.2,)).moving == (True, False)
+
+
 def test_times_shorter_than_a_step_are_one_step():
     assert forecasts({}, [recording()], (0.01, 0.1, 0.3)).seconds == pytest.approx(
         [0.1, 0.3]
