@@ -21,7 +21,7 @@ ALIASES = {
     "positions": set("q qpos pos position positions theta angle angles θ".split()),
     "velocities": {
         *("dq", "qd", "qdot", "qvel", "vel", "velocity", "velocities"),
-        *("speed", "speeds", "thetadot", "dtheta"),
+        *("speed", "speeds", "velo", "thetadot", "dtheta"),
     },
     "efforts": {
         *("u", "tau", "τ", "eff", "effort", "efforts", "torque", "torques", "trq"),
@@ -29,8 +29,8 @@ ALIASES = {
     },
 }
 MOTORS = {"theta", "θ"}  # of libfranka, whose `q` is of the joint
-CAMEL = re.compile(r"(?<=[a-z]{3})(?=[A-Z][a-z])")
-"""Between the words of `jointPosition`."""
+CAMEL = re.compile(r"(?<=[a-z]{3})(?=[A-Z][a-z])|(?<=\bAct)(?=[A-Z][a-z])")
+"""Between the words of `jointPosition`, and of `ActPos`, as TwinCAT calls it."""
 CURRENTS = {"current", "currents"}  # efforts in units of the motors' torque constants
 DOTS = {"\u0307": "dot", "\u0308": "ddot"}
 DOTTED = re.compile("(?<![^\\W\\d_])([qθτ])([\u0307\u0308])")
@@ -61,7 +61,7 @@ COMMANDED = {
 APPLIED = "applied"
 """Efforts of Isaac Lab, within the limits of its motors."""
 PREFIXES = {
-    *("j", "joint", "joints", "axis", "dof", "dofs"),
+    *("j", "joint", "joints", "axis", "axes", "dof", "dofs"),
     *("state", "states", "field", "data", "msg", APPLIED),
 }
 PHRASES = (["tau", "j"], ["qfrc", "actuator"], ["motor", "torque"])

@@ -27,6 +27,7 @@ from roboopt.data.io._read_table import read_table
 from roboopt.data.io._table import Table
 from roboopt.data.io._text_columns import TextColumns
 from roboopt.data.io._times import is_date
+from roboopt.data.io._twincat import read_scope
 from roboopt.data.io._units import KNOWN, canonical
 
 MAX_LINE = BLOCK_SIZE = 2**22  # characters
@@ -95,6 +96,8 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
         if before > MAX_COMMENTS:
             break
     lines = [second.rstrip("\n")] * bool(second) + text.lines()
+    if scope := read_scope([first, *lines], path, options):
+        return scope
     if is_yaml(first):
         first, *lines = flat_messages(lines) or [""]
     elif skipped := _preamble([first, *lines[:MAX_PREAMBLE]]):

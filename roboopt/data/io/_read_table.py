@@ -56,13 +56,13 @@ def read_table(
         if arrays := read_demonstrations(table, options):
             yield table.path, arrays
             return
-    asked = options.columns
-    own = table.header
+    asked, own = options.columns, table.header
     table, options = with_names(table, options)
     try:
         options, columns, run_column = _found(table, options, step)
     except ColumnError as error:
-        raise ColumnError(error.rule, error.path, own) from error
+        told = own if {*own} & {*table.header} else table.header
+        raise ColumnError(error.rule, error.path, told) from error
     _note_units(table, columns, options, asked)
     _note_other_joints(table, options)
     samples = _samples(table, columns, options)

@@ -18,6 +18,7 @@ from roboopt.data.io._long_table import wide
 from roboopt.data.io._split_times import join_times
 from roboopt.data.io._table import Table
 from roboopt.data.io._units import without_unit
+from roboopt.data.io._wincc import of_wincc
 
 LIBFRANKA = ("success rate", "success_rate")
 """The second column of its logs; their first holds milliseconds."""
@@ -31,7 +32,7 @@ def with_names(table: Table, options: ReadOptions) -> tuple[Table, ReadOptions]:
     """
     table = _with_joint_names(_with_told_units(table, options), options)
     table, options = _with_whole_times(table, options)
-    table = wide(table, options)
+    table = wide(of_wincc(table, options), options)
     table, options = _of_libfranka(table, options)
     return _with_robot_names(table, options), options
 
