@@ -44,6 +44,11 @@ BROKEN_FLAGS = """() => [...document.querySelectorAll(".md-content code")]
             }
         return found;
     })"""
+# Code that scrolls, without a shadow where it goes on.
+UNSEEN = """() => [...document.querySelectorAll("pre > code")]
+    .filter(code => code.scrollWidth > code.clientWidth + 1)
+    .filter(code => getComputedStyle(code).backgroundImage == "none")
+    .map(code => code.innerText)"""
 # The index of the search is not built anew on each page.
 NO_SEARCH = "window.Worker = class extends EventTarget { postMessage() {} }"
 # Counts the answers of the search's worker.
@@ -159,6 +164,8 @@ def test_every_page_is_whole_quiet_and_alone(folder, address, page):
             code = "pre > code" if width == max(WIDTHS) else ".language-bash pre > code"
             assert not (wide := scrolling(page, code)), (name, width, wide)
             assert not (broken := page.evaluate(BROKEN_FLAGS)), (name, width, broken)
+        # The last is a phone.
+        assert not (unseen := page.evaluate(UNSEEN)), (name, unseen)
 
 
 @needs_chromium
