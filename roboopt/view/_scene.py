@@ -147,15 +147,18 @@ class Scene:
         return np.concatenate([np.asarray(origins), turns], axis=-1)
 
     def corners(
-        self, poses: Float[np.ndarray, "time moving 7"]
+        self, poses: Float[np.ndarray, "time moving 7"], *, moving: bool = False
     ) -> Float[np.ndarray, "corner 3"]:
         """Return the corners of boxes around all parts over time [m].
 
         Args:
             poses: of the moving joints, as `poses` returns them.
+            moving: whether to leave out what stands still, where anything moves.
         """
-        found = []
+        found, still = [], not moving or max(self.joints, default=-1) < 0
         for joint, part in zip(self.joints, self.parts, strict=True):
+            if joint < 0 and not still:
+                continue
             ends = np.array([part.vertices.min(0), part.vertices.max(0)])
             box = np.stack(np.meshgrid(*ends.T), -1).reshape(-1, 3)
             if joint >= 0:

@@ -16,6 +16,16 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt._errors import MissingPackage
+from roboopt.view._camera import (
+    DIRECTION,
+    FREE,
+    SHEET,
+    SLIDERS,
+    VIEW,
+    at_rest,
+    phone_camera,
+    reachable,
+)
 from roboopt.view._motions import RobotMotions
 from roboopt.view._scene import Scene
 
@@ -24,12 +34,7 @@ GRAY = "#7a7f87"
 OPACITY = 0.35  # of a ghost
 GREEN = (26, 166, 77)
 SAME = 1e-3  # of the size: a ghost nearer than this is hidden
-PHONE = 1.25  # distance of the eye on a phone, beside what its narrow picture takes
-SHEET = 0.6  # of a phone's height, which the controls cover from below
 MARK_RADIUS = 0.02  # of a goal, over the radius of what is shown
-VIEW = 1.7  # distance of the eye over the radius of what is shown
-DIRECTION = np.array([0.37, -0.86, 0.35])  # from what is shown to the eye
-CONFIGURATIONS = 64  # by which the reach of a robot is judged
 MAX_FRAME_RATE = 30.0  # pictures a second
 MAX_FRAMES = 600  # of a motion
 PLOT_PERIOD_S = 0.2  # in which the plots show another time
@@ -37,8 +42,6 @@ MAX_PLOTS = 12  # joints
 PLOT_ASPECT = 2.0
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2")
 FOLDERS = {"Learning": 1000.0, "Joints": 2000.0}  # below the controls, in this order
-FREE = {True: np.pi, False: 1.0}
-"""To which side a joint without limits moves, if it turns and if it slides."""
 
 
 class Viewer:
@@ -89,7 +92,8 @@ class Viewer:
         self._player = threading.Thread(target=self._play, daemon=True)
         self.server.on_client_connect(self._frame_phone)
         atexit.register(self.close)  # before viser's own end, which is not quiet
-        self._size = self._frame_camera(self._reachable())
+        self._sheet = SHEET
+        self._size = self._frame_camera(reachable(scene))
 
     @property
     def address(self) -> str:
@@ -121,9 +125,9 @@ class Viewer:
 
     def add_sliders(self) -> None:
         """Add the robot with a slider for each joint, between the joint's limits."""
-        robot = self.scene.robot
+        robot, q = self.scene.robot, at_rest(self.scene)
         lower, upper = np.asarray(robot.lower), np.asarray(robot.upper)
-        q = np.clip(np.zeros(len(lower)), *np.where(robot.limited, [lower, upper], 0))
+        self._sheet = min(SHEET, SLIDERS[0] + SLIDERS[1] * len(q))
 
         def moved(_: Any) -> None:
             self.place("robot", np.array([each.value for each in sliders]))
@@ -197,6 +201,7 @@ class Viewer:
 
     def _frame_camera(self, shown: Float[np.ndarray, "point 3"]) -> float:
         """Place camera and floor so that points are seen; return their radius [m]."""
+        self._shown = shown
         low, high = shown.min(0), shown.max(0)
         center, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
         self.server.scene.add_grid(
@@ -212,24 +217,13 @@ class Viewer:
         return radius
 
     def _frame_phone(self, client: Any) -> None:
-        """Move a phone's camera so that the robot is above the controls."""
-        camera, first = client.camera, self.server.initial_camera
-        if camera.aspect >= 1:
-            return
-        center = np.asarray(first.look_at)
-        way = (np.asarray(first.position) - center) * PHONE / camera.aspect
-        height = 2 * float(np.linalg.norm(way)) * np.tan(camera.fov / 2)
-        center = center - [0.0, 0.0, SHEET / 2 * height]
-        camera.position, camera.look_at = center + way, center
-
-    def _reachable(self) -> Float[np.ndarray, "point 3"]:
-        """Return corners of the robot at random positions between its limits [m]."""
-        robot = self.scene.robot
-        wide = np.array([FREE[turns] for turns in robot.revolute])
-        low = np.where(robot.limited, robot.lower, -wide)
-        high = np.where(robot.limited, robot.upper, wide)
-        random = np.random.default_rng(0).uniform(low, high, (CONFIGURATIONS, len(low)))
-        return self.scene.corners(self.scene.poses(random))
+        """Move a phone's camera so that the robot fills what the controls leave."""
+        camera, center = client.camera, np.asarray(self.server.initial_camera.look_at)
+        if camera.aspect < 1:
+            eye, seen = phone_camera(
+                self._shown - center, camera.aspect, camera.fov, self._sheet
+            )
+            camera.position, camera.look_at = center + eye, center + seen
 
     def _robot(self, label: str) -> list[Any]:
         """Return the frames of a label's robot, the world's first, made where needed.

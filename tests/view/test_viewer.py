@@ -156,12 +156,18 @@ def test_the_next_free_port_is_used(scene):
         assert first.address != second.address
 
 
-def test_a_phone_shows_the_robot_above_the_controls(scene, motions):
+@pytest.mark.parametrize("shown", ["motions", "sliders"])
+def test_a_phone_shows_the_robot_above_the_controls(scene, motions, shown):
     camera = SimpleNamespace(aspect=390 / 844, fov=np.deg2rad(75.0))
     with Viewer(scene, port=PORT) as viewer:
-        viewer.show(motions)
+        if shown == "motions":
+            viewer.show(motions)
+            runs = np.concatenate(motions.runs["after"])
+        else:
+            viewer.add_sliders()
+            ends = scene.robot.lower, scene.robot.upper
+            runs = np.random.default_rng(1).uniform(*ends, (99, len(ends[0])))
         viewer._frame_phone(SimpleNamespace(camera=camera))
-    runs = np.concatenate(motions.runs["after"])
     points = scene.corners(scene.poses(runs)) - camera.position
     ahead = camera.look_at - camera.position
     ahead /= np.linalg.norm(ahead)
@@ -170,7 +176,24 @@ def test_a_phone_shows_the_robot_above_the_controls(scene, motions):
     seen = points @ np.stack([side, np.cross(side, ahead)], 1)
     seen /= (points @ ahead)[:, None] * np.tan(camera.fov / 2) * [camera.aspect, 1]
     assert np.abs(seen[:, 0]).max() < 1 and seen[:, 1].max() < 1.05
-    assert seen[:, 1].min() > 0.15  # The controls reach up to 0.2.
+    if shown == "motions":
+        assert seen[:, 1].min() > 0.15  # The controls reach up to 0.2.
+    else:
+        assert seen[:, 1].min() > -0.25  # and four sliders up to -0.24
+        assert np.abs(seen[:, 0]).max() > 0.75  # It fills the width.
+
+
+def test_a_long_rail_does_not_make_a_robot_small(tmp_path):
+    file = scara(tmp_path)
+    sizes = []
+    for limit in ("-0.3", "-30"):
+        text = file.read_text().replace('lower="-0.3"', f'lower="{limit}"')
+        assert limit in text
+        path = tmp_path / f"rail{limit}.urdf"
+        path.write_text(text)
+        with Viewer(Scene.of_urdf(path), port=PORT) as viewer:
+            sizes.append(viewer._size)
+    assert sizes[1] < 3 * sizes[0]
 
 
 @needs_chromium
