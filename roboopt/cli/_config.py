@@ -19,6 +19,7 @@ FLAG, RESUME = "--config", "--resume"
 CODE = ("env", "environment", "task", "demonstrator", "option")
 """Flags that may name a module, as in my_package:Mine-v0 or task=file.py:NAME."""
 OWN = "roboopt_envs:"
+ENVIRONMENT = "env"  # of a run, which may import modules and read files
 RECORDED = ("log",)
 """Flags of the output that are settings of a run."""
 
@@ -91,6 +92,15 @@ def require_consent(command: Any, words: Iterable[str], source: str) -> None:
                 f"{source} names code that would be imported: give {flag} as well if "
                 "you trust it"
             )
+
+
+def needed(result: Any, missing: str = "") -> list[str]:
+    """Return what `--allow` needs for the environment and classes of a result."""
+    modules = [name.partition(":")[0] for name in missing.split(", ") if name]
+    files = ["FILE.py" if name == "__main__" else name for name in modules]
+    spec = getattr(result, "env", None)
+    harmful = getattr(spec, "is_harmless", True) is False
+    return [*dict.fromkeys(files), *([ENVIRONMENT] if harmful else [])]
 
 
 def _typed(name: str, hint: Any, value: Any, source: str) -> Any:

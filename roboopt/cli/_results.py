@@ -10,10 +10,9 @@ from typing import Any
 
 from roboopt._errors import RobooptError, argument_called
 from roboopt._reading import read_json
+from roboopt.cli._config import ENVIRONMENT, needed
 from roboopt.cli._flags import flags_named
 from roboopt.cli._run_folder import SETTINGS, require_finished
-
-ENVIRONMENT = "env"  # of the run, which may import modules and read files
 
 
 def load_result(path: Path, argument: str, allow: Sequence[str]) -> Any:
@@ -44,15 +43,6 @@ def lack(path: Path, missing: str) -> str:
     """Return what says how to give the classes that a result lacks."""
     flags = " ".join(f"--allow {name}" for name in needed(None, missing))
     return f"{path} names {missing}, which is your own code: give {flags}"
-
-
-def needed(result: Any, missing: str = "") -> list[str]:
-    """Return what `--allow` needs for the environment and classes of a result."""
-    modules = [name.partition(":")[0] for name in missing.split(", ") if name]
-    files = ["FILE.py" if name == "__main__" else name for name in modules]
-    spec = getattr(result, "env", None)
-    harmful = getattr(spec, "is_harmless", True) is False
-    return [*dict.fromkeys(files), *([ENVIRONMENT] if harmful else [])]
 
 
 def command_of(folder: Path) -> Any:

@@ -7,9 +7,8 @@ from typing import Any
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
 from roboopt.cli._config import RESUME as FLAG
-from roboopt.cli._config import code_named, defaults_from
+from roboopt.cli._config import code_named, defaults_from, needed
 from roboopt.cli._flags import Output, all_flags, groups, spelled
-from roboopt.cli._results import needed
 from roboopt.cli._run_folder import PARTIAL, SETTINGS, resumable
 
 OF_THE_PROCESS = "resume", "no_video", "figures", "log"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roboopt._errors import RobooptError, require
+from roboopt.cli._config import needed
 from roboopt.cli._flags import allow_flag, figures_flag, flag
-from roboopt.cli._results import command_of, lack, load_shown, needed, write_report
+from roboopt.cli._results import command_of, lack, load_shown, write_report
 from roboopt.cli._run_folder import FIGURES, REPORT, add_file
 
 

@@ -38,7 +38,7 @@ INTERNAL = {
         mask_constant_returns score_covariance
     """,
     "roboopt.gradients": """
-        differentiating inner require_objective
+        differentiating inner norm require_objective
     """,
     "roboopt.optimize": """
         Log NOTES OneLog leaf_names with_arrays
