@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from told import read_told
 
-from roboopt.data import load_episodes
+from roboopt.data import load_episodes, load_recordings
 
 TIMES = 0.01 * np.arange(60)
 Q = np.sin(TIMES[:, None] * [1.0, 2.0])
@@ -108,3 +108,39 @@ def test_what_holds_no_recording_is_refused(tmp_path, text, match):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(ValueError, match=match):
         read_told(tmp_path / "x.json", joints=["a", "b"])
+
+
+def messages(topics, wrapped=True):
+    """Return joint states of ROS, a message each: the joints in another order."""
+    made = []
+    for k, stamp in enumerate(TIMES):
+        said = {"header": {"stamp": {"sec": 1700000000, "nanosec": round(1e9 * stamp)}}}
+        said |= {"name": ["b", "a"], "position": Q[k, ::-1].tolist()}
+        said |= {"velocity": (Q[k] + 1)[::-1].tolist(), "effort": [2.0, 1.0]}
+        made += [{"topic": t, "log_time": k, "data": said} for t in topics]
+        made += [{"topic": "/tf", "log_time": k, "data": {"transforms": []}}]
+    return made if wrapped else [one["data"] for one in made if one["topic"] != "/tf"]
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_messages_of_joint_states_are_read_in_the_robots_order(tmp_path, name, wrapped):
+    held = messages(["/joint_states"], wrapped)
+    path = tmp_path / name
+    path.write_text(
+        json.dumps(held) if name == "x.json" else "\n".join(map(json.dumps, held))
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        (run,) = load_recordings(path, joints=["a", "b"])
+    np.testing.assert_allclose(run.observations, np.concatenate([Q, Q + 1], 1))
+    np.testing.assert_array_equal(run.actions[0], [1.0, 2.0])
+    assert run.time_step == pytest.approx(0.01)
+    said = " ".join(str(w.message) for w in caught)
+    assert ("/tf left out: no joint states" in said) == wrapped
+
+
+def test_joint_states_of_two_topics_are_refused(tmp_path):
+    path = written(tmp_path / "x.jsonl", messages(["/left", "/right"]))
+    with pytest.raises(ValueError, match="one topic, but .* come from /left, /right"):
+        load_recordings(path, joints=["a", "b"])

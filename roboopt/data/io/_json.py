@@ -1,4 +1,7 @@
-"""JSON: an object of arrays, a list of rows, a list of recordings, or a row a line."""
+"""JSON: an object of arrays, a list of rows, a list of recordings, or a row a line.
+
+A row may be a message of ROS.
+"""
 
 import contextlib
 import json
@@ -14,6 +17,8 @@ from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._columns import is_time
 from roboopt.data.io._named_arrays import are_named, read_arrays
 
+MESSAGES = ("data", "message", "msg")
+
 
 def read_json(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield the recordings or episodes of a file, by the names of its arrays."""
@@ -23,6 +28,7 @@ def read_json(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
             held = json.loads(text)
         else:
             held = [json.loads(line) for line in text.splitlines() if line.strip()]
+    held = _of_one_topic(held, path, options)
     arrays: dict[str, np.ndarray] = {}
     left_out: list[str] = []
     for name, value in _named(held):
@@ -45,6 +51,33 @@ def read_json(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
             left_out.append(name)
     recordings = _recordings(arrays, str(path), options)
     return read_arrays(recordings, str(path), options, left_out)
+
+
+def _of_one_topic(held: Any, path: Path, options: ReadOptions) -> Any:
+    """Return the joint states among messages of ROS, as `mcap cat --json` prints them.
+
+    Each message has a `topic`, and what was said there in `data`.
+
+    Raises:
+        RobooptError: if joint states come from several topics.
+    """
+    topics: dict[str, list[Mapping[str, Any]]] = {}
+    for one in held if isinstance(held, list) else ():
+        place = [n for n in MESSAGES if isinstance(one, Mapping) and n in one]
+        if not place or "topic" not in one or not isinstance(one[place[0]], Mapping):
+            return held
+        topics.setdefault(str(one["topic"]), []).append(one[place[0]])
+    states = [n for n, own in topics.items() if {"name", "position"} <= {*own[0]}]
+    if len(states) > 1:
+        raise RobooptError(
+            "`path` must hold joint states of one topic, but those in "
+            f"{path} come from {', '.join(states)}: write one file for each."
+        )
+    if not states:
+        return held
+    if others := [name for name in topics if name not in states]:
+        options.note(f"{path.name}: {', '.join(others)} left out: no joint states.")
+    return topics[states[0]]
 
 
 def _named(held: Any, place: str = "") -> Iterator[tuple[str, Any]]:

@@ -221,7 +221,8 @@ def _table(
     joints: list[str] = []
     for name, value in arrays.items():
         if value.dtype.kind in "SUO" and _names_joints(name):
-            joints = [_text(one) for one in value.reshape(-1)]
+            alike = value.ndim == 2 and (value == value[:1]).all()  # in each message
+            joints = [_text(one) for one in (value[0] if alike else value.reshape(-1))]
     if twice := [joint for joint, count in Counter(joints).items() if count > 1]:
         raise RobooptError(
             f"`path` must name every joint once, but {where} names {', '.join(twice)} "
