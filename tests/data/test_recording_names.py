@@ -82,8 +82,9 @@ def test_a_table_in_latin_letters_is_read_with_a_word(tmp_path):
 
 
 def test_the_motor_of_libfranka_stands_behind_its_joint(tmp_path):
-    header = ",".join(["t", *HEADER[1:], "theta1", "theta2"])
-    columns = np.column_stack([TIMES, Q, DQ, TAU, Q + 1])
+    motors = ["theta1", "theta2", "dtheta1", "dtheta2"]
+    header = ",".join(["t", *HEADER[1:], *motors])
+    columns = np.column_stack([TIMES, Q, DQ, TAU, Q + 1, DQ + 1])
     np.savetxt(tmp_path / "x.csv", columns, delimiter=",", header=header, comments="")
     check(tmp_path / "x.csv")
 

@@ -28,7 +28,7 @@ ALIASES = {
         *("force", "forces", "moment", "moments", "current", "currents"),
     },
 }
-MOTORS = {"theta", "θ"}  # of libfranka, whose `q` is of the joint
+MOTORS = {"theta", "dtheta", "θ"}  # of libfranka, whose `q` is of the joint
 CAMEL = re.compile(r"(?<=[a-z]{3})(?=[A-Z][a-z])|(?<=\bAct)(?=[A-Z][a-z])")
 """Between the words of `jointPosition`, and of `ActPos`, as TwinCAT calls it."""
 CURRENTS = {"current", "currents"}  # efforts in units of the motors' torque constants
@@ -43,7 +43,7 @@ TIMES = (
     *("times", "ts", "simtime", "sampletime", "sampletimes", *COUNTED),
 )
 RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
-MEASURED = set("meas measured msr actual act fbk feedback".split())
+MEASURED = set("meas measured msr actual act fbk feedback present".split())
 COMMANDED = {
     *(
         "con",

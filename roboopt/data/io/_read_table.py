@@ -25,8 +25,9 @@ from roboopt.data.io._demonstration_table import how_to_name, read_demonstration
 from roboopt.data.io._find_columns import find_columns, joints_beside
 from roboopt.data.io._gaps import MAX_LEFT_OUT_SHARE, whole_samples
 from roboopt.data.io._sparse import apart, common_time, on_one_clock
-from roboopt.data.io._table import BLANKS, MAX_SHOWN, Table
+from roboopt.data.io._table import MAX_SHOWN, Table, is_blank
 from roboopt.data.io._table_header import with_names
+from roboopt.data.io._ticks import require_no_ticks
 from roboopt.data.io._times import (
     Stamps,
     begun_anew,
@@ -187,6 +188,7 @@ def _samples(table: Table, columns: Columns, options: ReadOptions) -> _Samples:
     """Return the rows that hold something of the joints, without empty columns."""
     path, values = Path(table.path), _values(table, columns, options)
     assert columns.positions is not None
+    require_no_ticks(values, columns.positions, path)
     others, own = apart(values, columns.positions)
     seen = [*columns.positions, *others]
     keep = np.any([~np.isnan(values[name]) for name in seen], axis=0)
@@ -310,7 +312,7 @@ def _stamps(
         assert options.time_step is not None
         return Stamps(options.time_step * (numbers - numbers[0]), 0.0), {}
     cells = table.named(name)[rows]
-    blank = _is_blank(cells)
+    blank = is_blank(cells)
     known = np.flatnonzero(~blank)
     if len(known) < 2:
         raise RobooptError(f"`{name}` must hold times, but holds {len(known)}.")
@@ -330,18 +332,6 @@ def _stamps(
         return stamps, {}
     seconds = np.interp(np.arange(len(cells)), known, stamps.seconds)
     return dataclasses.replace(stamps, seconds=seconds), {name: blank}
-
-
-def _is_blank(cells: np.ndarray) -> np.ndarray:
-    """Return which cells hold no number, no text and no date."""
-    if cells.dtype.kind == "f":
-        return np.isnan(cells)
-    if cells.dtype.kind in "Mm":
-        return np.isnat(cells)
-    if cells.dtype.kind not in "OU":
-        return np.zeros(len(cells), bool)
-    texts = (str(cell).strip().lower() for cell in cells)
-    return np.array([text in BLANKS for text in texts], bool)
 
 
 def _timed(

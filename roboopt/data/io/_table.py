@@ -97,3 +97,15 @@ def _number(cell: Any) -> float:
         return np.nan
     flags = {"true": "1", "false": "0"}
     return float(flags.get(text.lower(), text))
+
+
+def is_blank(cells: np.ndarray) -> np.ndarray:
+    """Return which cells hold no number, no text and no date."""
+    if cells.dtype.kind == "f":
+        return np.isnan(cells)
+    if cells.dtype.kind in "Mm":
+        return np.isnat(cells)
+    if cells.dtype.kind not in "OU":
+        return np.zeros(len(cells), bool)
+    texts = (str(cell).strip().lower() for cell in cells)
+    return np.array([text in BLANKS for text in texts], bool)

@@ -15,6 +15,7 @@ from roboopt.data.io._joint_names import (
     with_robot_names,
 )
 from roboopt.data.io._long_table import wide
+from roboopt.data.io._odrive import of_odrive
 from roboopt.data.io._split_times import join_times
 from roboopt.data.io._table import Table
 from roboopt.data.io._units import without_unit
@@ -32,7 +33,7 @@ def with_names(table: Table, options: ReadOptions) -> tuple[Table, ReadOptions]:
     """
     table = _with_joint_names(_with_told_units(table, options), options)
     table, options = _with_whole_times(table, options)
-    table = wide(of_wincc(table, options), options)
+    table = wide(of_wincc(of_odrive(table, options), options), options)
     table, options = _of_libfranka(table, options)
     return _with_robot_names(table, options), options
 

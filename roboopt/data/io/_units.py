@@ -131,8 +131,9 @@ LETTERS = {
     "n": "force forces effort efforts".split(),
     "a": "current currents".split(),
     "v": "effort efforts torque torques tau".split(),
+    **dict.fromkeys(("rev", "turn"), "pos position positions angle angles".split()),
 }
-"""Units of one letter, and the words behind which they need no brackets."""
+"""Units that are words, too, and those behind which they need no brackets."""
 CAPITALS = {"ma": "mA", "mn": "mN", "kn": "kN"}
 """Without brackets they are units in these letters alone."""
 COUNTED = ("millis", "micros")
@@ -213,7 +214,7 @@ def _at_end(name: str) -> tuple[str, str | None]:
         unit = canonical("".join(last))
         if count > 1 and last[-1] in ("s", "sec", "min"):
             unit = canonical("".join(last[:-1]).removesuffix("per") + "/" + last[-1])
-        if len(unit) == 1:
+        if unit in LETTERS or len(unit) == 1:
             words = [re.sub(r"\d+$", "", part.lower()) for part in parts[:-1]]
             fits = [*filter(None, words)][-1:] in [[w] for w in LETTERS.get(unit, ())]
         else:
