@@ -144,3 +144,39 @@ def test_joint_states_of_two_topics_are_refused(tmp_path):
     path = written(tmp_path / "x.jsonl", messages(["/left", "/right"]))
     with pytest.raises(ValueError, match="one topic, but .* come from /left, /right"):
         load_recordings(path, joints=["a", "b"])
+
+
+def parts():
+    """Return three episodes of steps, and their observations and actions."""
+    rng = np.random.default_rng(0)
+    seen = [rng.normal(size=(size, 3)) for size in (9, 7, 8)]
+    acted = [rng.normal(size=(len(one), 2)) for one in seen]
+    steps = [
+        [
+            {"observation": o.tolist(), "action": a.tolist()}
+            for o, a in zip(*one, strict=True)
+        ]
+        for one in zip(seen, acted, strict=True)
+    ]
+    return steps, seen, acted
+
+
+@pytest.mark.parametrize("form", ["lists", "steps", "object"])
+def test_episodes_of_steps_are_read(tmp_path, form):
+    steps, seen, acted = parts()
+    held: object = steps
+    if form != "lists":
+        held = [{"steps": one, "operator": "ann"} for one in steps]
+    if form == "object":
+        for step in (step for one in steps for step in one):
+            *q, grip = step["observation"]
+            step["observation"] = {"q": q, "z": grip}
+        held = {"fps": 50, "episodes": held}
+    path = written(tmp_path / "x.json", held)
+    with warnings.catch_warnings(action="ignore"):
+        runs = load_episodes(path)
+    assert len(runs) == 3
+    for run, own, acts in zip(runs, seen, acted, strict=True):
+        np.testing.assert_array_equal(run.observations, own)
+        np.testing.assert_array_equal(run.actions, acts[:-1])
+        assert run.time_step == (0.02 if form == "object" else 1.0)

@@ -15,7 +15,8 @@ from roboopt._errors import RobooptError
 from roboopt.data._files import read_as
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._columns import is_time
-from roboopt.data.io._named_arrays import are_named, read_arrays
+from roboopt.data.io._named_arrays import are_episodes, are_named, read_arrays
+from roboopt.data.io._steps import STEPS, with_steps
 
 MESSAGES = ("data", "message", "msg")
 
@@ -28,7 +29,7 @@ def read_json(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
             held = json.loads(text)
         else:
             held = [json.loads(line) for line in text.splitlines() if line.strip()]
-    held = _of_one_topic(held, path, options)
+    held = _with_episodes(_of_one_topic(held, path, options))
     arrays: dict[str, np.ndarray] = {}
     left_out: list[str] = []
     for name, value in _named(held):
@@ -80,6 +81,31 @@ def _of_one_topic(held: Any, path: Path, options: ReadOptions) -> Any:
     return topics[states[0]]
 
 
+def _with_episodes(held: Any) -> Any:
+    """Return episodes of steps as arrays by number, and what else there is.
+
+    They are lists in a list, or in `steps` of the objects of one.
+    """
+    if isinstance(held, Mapping):
+        if STEPS in held:
+            return held
+        beside = {n: x for n, x in held.items() if not isinstance(x, list | Mapping)}
+        every = [made for x in held.values() if (made := _with_episodes(x)) is not x]
+        if len(every) != 1:
+            return held
+        return {number: {**beside, **one} for number, one in every[0].items()}
+    if not isinstance(held, list) or not held:
+        return held
+    if not all(
+        isinstance(x, list) or isinstance(x, Mapping) and STEPS in x for x in held
+    ):
+        return held
+    made = with_steps(held)
+    if not all(isinstance(one, Mapping) and STEPS not in one for one in made):
+        return held
+    return {str(number): one for number, one in enumerate(made)}
+
+
 def _named(held: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """Yield arrays and their names, `group.name` in an object or a list of them."""
     dot = place and f"{place}."
@@ -117,6 +143,13 @@ def _recordings(
     arrays: dict[str, np.ndarray], where: str, options: ReadOptions
 ) -> dict[str, np.ndarray]:
     """Return the arrays of recordings and times, without settings beside them."""
+    inside: dict[str, set[str]] = {}
+    for name in arrays:
+        steps = name.split(".")
+        for depth, step in enumerate(steps):
+            inside.setdefault(".".join(steps[:depth]), set()).add(step)
+    if any(map(are_episodes, inside.values())):
+        return arrays
     parts = {name: name.rpartition(".")[::2] for name in arrays}
     groups: dict[str, list[str]] = {}
     for place, own in parts.values():
