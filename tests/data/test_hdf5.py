@@ -221,3 +221,21 @@ def test_raw_recordings_of_robosuite_tell_their_control_rate(tmp_path, name):
     with pytest.warns(UserWarning, match="as many observations as actions"):
         episodes = load_episodes(tmp_path / "demo.hdf5")
     assert [x.time_step for x in episodes] == [0.05] * 3
+
+
+@pytest.mark.filterwarnings("ignore:.* as many observations", "ignore:.*left out")
+def test_groups_of_observations_and_actions_are_read_or_named(tmp_path):
+    path, rng = tmp_path / "trajectory.h5", np.random.default_rng(0)
+    seen, acted = rng.normal(size=(9, 4)), rng.normal(size=(9, 3))
+    with h5py.File(path, "w") as file:  # as DROID has it
+        file["observation/robot_state/joints"] = seen[:, :3]
+        file["observation/robot_state/gripper"] = seen[:, 3]
+        file["observation/camera"] = np.zeros((9, 2, 2, 3))
+        file["action/joints"] = acted
+    (run,) = load_episodes(path, time_step=0.1)
+    np.testing.assert_array_equal(run.observations, seen[:, [3, 0, 1, 2]])
+    np.testing.assert_array_equal(run.actions, acted[:-1])
+    with h5py.File(path, "a") as file:
+        file["action/gripper"] = acted
+    with pytest.raises(ValueError, match="action of .* holds gripper, joints: write"):
+        load_episodes(path, time_step=0.1)

@@ -97,9 +97,11 @@ def _flat(
     for name, item in guard.members(file):
         meaning = OTHER_NAMES.get(name, name)
         if hasattr(item, "keys") and meaning in ("observations", NEXT):
-            members = dict(guard.members(item))
+            members = _members(item, guard)
             keys = options.observation_keys
             arrays[meaning] = join_observations(members, keys, where, options)
+        elif hasattr(item, "keys") and meaning == "actions":
+            arrays[meaning] = _only_action(item, guard)
         elif hasattr(item, "keys"):
             groups.append((name, item))
         elif item.dtype.kind in "fiubVSO":
@@ -129,6 +131,29 @@ def _flat(
             own = name.partition(".infos.")[0]
             arrays[f"{own}.success"] = arrays.pop(name)[-1:]
     yield from read_arrays(arrays, where, options)
+
+
+def _members(group: Any, guard: Guard, place: str = "") -> dict[str, Any]:
+    """Return the datasets of a group, those of groups inside behind a slash."""
+    found = {}
+    for name, item in guard.members(group):
+        inner = (
+            _members(item, guard, f"{place}{name}/") if hasattr(item, "keys") else {}
+        )
+        found |= inner or {f"{place}{name}": item}
+    return found
+
+
+def _only_action(group: Any, guard: Guard) -> Any:
+    """Return the only array of a group of actions."""
+    members = _members(group, guard)
+    if len(members) != 1:
+        raise RobooptError(
+            f"`path` must hold one array of actions, but {group.name} of {guard.path} "
+            f"holds {', '.join(members) or 'none'}: write the one to learn as "
+            "`actions`."
+        )
+    return next(iter(members.values()))
 
 
 def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
