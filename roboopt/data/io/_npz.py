@@ -8,7 +8,8 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._files import HEADERS, atomic_write, read_archive, read_array, read_as
 from roboopt.data.io._arrays import Arrays, ReadOptions
-from roboopt.data.io._named_arrays import AS_NUMBERS, are_named, read_arrays
+from roboopt.data.io._customary_names import meaning
+from roboopt.data.io._named_arrays import AS_NUMBERS, EPISODES, are_named, read_arrays
 from roboopt.data.io._read_table import read_table
 from roboopt.data.io._table import Table
 
@@ -25,7 +26,23 @@ def read_npz(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
 
 def is_array_folder(path: Path) -> bool:
     """Return whether the `.npy` files of a folder are the arrays of one recording."""
-    return are_named([file.stem for file in path.glob("*.npy")], None)
+    names = [file.stem for file in path.glob("*.npy")]
+    return are_named(names, None) or any(meaning(name) in EPISODES for name in names)
+
+
+def is_replay_folder(path: Path) -> bool:
+    """Return whether a folder is a replay buffer, as in Zarr, of `.npy` files."""
+    return (path / "meta" / "episode_ends.npy").is_file()
+
+
+def read_replay_folder(
+    path: Path, options: ReadOptions
+) -> Iterator[tuple[str, Arrays]]:
+    """Yield the arrays of the `.npy` files in `data/`, and `meta/episode_ends.npy`."""
+    files = sorted((path / "data").glob("*.npy"))
+    arrays = {f"data.{file.stem}": _array(file) for file in files}
+    arrays["meta.episode_ends"] = _array(path / "meta" / "episode_ends.npy")
+    return read_arrays(arrays, str(path), options)
 
 
 def read_array_folder(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:

@@ -4,6 +4,7 @@ A format is a function `read(path, options)` that returns, for each part of a fi
 place in words and its arrays by the names of `_arrays`, and an entry in `READERS`.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,9 +23,11 @@ from roboopt.data.io._mat import read_mat
 from roboopt.data.io._minari import read_minari
 from roboopt.data.io._npz import (
     is_array_folder,
+    is_replay_folder,
     read_array_folder,
     read_npy,
     read_npz,
+    read_replay_folder,
 )
 from roboopt.data.io._parquet import is_lerobot_folder, read_lerobot, read_parquet
 from roboopt.data.io._rosbag import is_bag_folder, read_rosbag
@@ -60,6 +63,7 @@ FOLDERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
     (is_arrow_folder, read_arrow),
     (is_zarr_folder, read_zarr),
     (is_bag_folder, read_rosbag),
+    (is_replay_folder, read_replay_folder),
     (is_array_folder, read_array_folder),
 )
 OTHERS = {
@@ -71,6 +75,11 @@ OTHERS = {
 """What turns files of other formats into one to read, by their suffix."""
 WITH_KEYS = (read_hdf5, read_minari, read_parquet, read_lerobot, read_zarr)
 MINARI = "minari:"
+MAX_DEPTH = 2  # of folders in a folder
+
+
+class NothingToRead(RobooptError):
+    """A folder holds no file of a known format."""
 
 
 def recording_files(path: Any) -> list[Any]:
@@ -79,8 +88,11 @@ def recording_files(path: Any) -> list[Any]:
     return [path] if whole else [source for source, _ in sources(path)]
 
 
-def sources(path: Any) -> list[tuple[Any, Reader]]:
-    """Return the files that `path` names, and the reader of each."""
+def sources(path: Any, depth: int = 0) -> list[tuple[Any, Reader]]:
+    """Return the files that `path` names, and the reader of each.
+
+    A folder without files to read may hold folders of them, as one for each episode.
+    """
     path = with_steps(path)
     held = path if isinstance(path, list) else [path]
     if all(map(is_frame, held)) and held:
@@ -104,8 +116,12 @@ def sources(path: Any) -> list[tuple[Any, Reader]]:
         found = [one for file in plain for one in readers(file)]
         if not (found or _advice(files)):
             found = [one for file in files for one in readers(file)]
+        if not found and depth < MAX_DEPTH:
+            for folder in (file for file in files if file.is_dir()):
+                with contextlib.suppress(NothingToRead):
+                    found += sources(folder, depth + 1)
         if not found:
-            raise RobooptError(
+            raise NothingToRead(
                 f"`path` must hold files of {', '.join(READERS)}, but {path} holds "
                 f"none.{_advice(files)}"
             )
