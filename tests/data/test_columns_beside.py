@@ -115,3 +115,29 @@ def test_columns_of_demonstrations_that_are_not_read_are_named_in_one_line(tmp_p
         warnings.simplefilter("always")
         ro.data.load_episodes(tmp_path / "x.parquet", time_step=0.1)
     assert "x.parquet: force left out" in " ".join(str(one.message) for one in told)
+
+
+def test_columns_that_number_or_date_others_are_no_axes(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"obs_0": rng.normal(size=9), "action_0": rng.normal(size=9)})
+    table["obs_time"], table["action_id"] = 0.1 * np.arange(9), np.arange(9)
+    table.to_csv(tmp_path / "x.csv", index=False)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        (run,) = ro.data.load_episodes(tmp_path / "x.csv", time_step=0.1)
+    said = " ".join(str(one.message) for one in told)
+    assert "obs_time, action_id left out" in said
+    np.testing.assert_allclose(run.observations[:, 0], table["obs_0"])
+    np.testing.assert_allclose(run.actions[:, 0], table["action_0"][:-1])
+    assert run.observations.shape == (9, 1) and run.actions.shape == (8, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.* as many observations")
+@pytest.mark.parametrize("names", [("s0", "s1", "a"), ("obs_0", "obs_1", "action_id")])
+def test_a_single_action_needs_no_number(tmp_path, names):
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(9, 3)), columns=names)
+    table[names[2]] = np.arange(9) % 3
+    table.to_csv(tmp_path / "x.csv", index=False)
+    (run,) = ro.data.load_episodes(tmp_path / "x.csv", time_step=0.1)
+    np.testing.assert_array_equal(run.actions[:, 0], np.arange(8) % 3)
+    assert run.actions.dtype.kind == "i" and run.observations.shape == (9, 2)

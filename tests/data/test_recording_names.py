@@ -379,3 +379,26 @@ def test_what_several_files_lack_is_said_once(tmp_path):
     runs, said = read(tmp_path)
     assert len(runs) == 6 and said.count("no velocities were recorded") == 1
     assert "in 0.csv, 1.csv, 2.csv, 3.csv and 2 more" in said
+
+
+@pytest.mark.parametrize(
+    "names, targets",
+    [
+        (
+            ["IstPosition_{}", "IstGeschwindigkeit_{}", "Drehmoment_{}"],
+            "SollPosition_{}",
+        ),
+        (
+            ["Winkel {} [rad]", "Drehzahl {} [1/min]", "Moment {} [Nm]"],
+            "Soll Winkel {}",
+        ),
+        (["q{}", "dq{}", "tau_fb{}"], "tau_cmd{}"),
+    ],
+)
+def test_german_words_and_feedback_are_known(tmp_path, names, targets):
+    scale = np.pi / 30 if "1/min" in names[1] else 1.0
+    header = ["Zeit", *(n.format(k) for n in [*names, targets] for k in (1, 2))]
+    columns = np.column_stack([TIMES, Q, DQ / scale, TAU, Q + 1])
+    header = ";".join(header)
+    np.savetxt(tmp_path / "x.csv", columns, delimiter=";", header=header, comments="")
+    check(tmp_path / "x.csv")

@@ -18,20 +18,28 @@ from roboopt.data.io._units import COUNTED, unit_of, unknown_unit, without_unit
 from roboopt.data.io._units import CURRENTS as CURRENT_UNITS
 
 ALIASES = {
-    "positions": set("q qpos pos position positions theta angle angles θ".split()),
+    "positions": {
+        *"q qpos pos position positions theta angle angles winkel θ".split(),
+    },
     "velocities": {
         *("dq", "qd", "qdot", "qvel", "vel", "velocity", "velocities"),
         *("speed", "speeds", "velo", "thetadot", "dtheta"),
+        *("geschwindigkeit", "drehzahl"),
     },
     "efforts": {
         *("u", "tau", "τ", "eff", "effort", "efforts", "torque", "torques", "trq"),
-        *("force", "forces", "moment", "moments", "current", "currents"),
+        *("force", "forces", "moment", "moments", "drehmoment"),
+        *("current", "currents", "strom"),
     },
 }
 MOTORS = {"theta", "dtheta", "θ"}  # of libfranka, whose `q` is of the joint
-CAMEL = re.compile(r"(?<=[a-z]{3})(?=[A-Z][a-z])|(?<=\bAct)(?=[A-Z][a-z])")
+CAMEL = re.compile(r"(?<=[a-z]{3})(?=[A-Z][a-z])|(?<=\b(?:Act|Ist))(?=[A-Z][a-z])")
 """Between the words of `jointPosition`, and of `ActPos`, as TwinCAT calls it."""
-CURRENTS = {"current", "currents"}  # efforts in units of the motors' torque constants
+CURRENTS = {
+    "current",
+    "currents",
+    "strom",
+}  # efforts in units of the motors' torque constants
 DOTS = {"\u0307": "dot", "\u0308": "ddot"}
 DOTTED = re.compile("(?<![^\\W\\d_])([qθτ])([\u0307\u0308])")
 """As in q̇ and q̈; the dots of other letters, as in Tür, belong to words."""
@@ -43,7 +51,7 @@ TIMES = (
     *("times", "ts", "simtime", "sampletime", "sampletimes", *COUNTED),
 )
 RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
-MEASURED = set("meas measured msr actual act fbk feedback present".split())
+MEASURED = set("meas measured msr actual act fbk fb feedback present ist".split())
 COMMANDED = {
     *(
         "con",
@@ -56,7 +64,7 @@ COMMANDED = {
         "goal",
         "setpoint",
     ),
-    *("des", "desired", "ref", "reference", "computed"),
+    *("des", "desired", "ref", "reference", "computed", "soll"),
 }
 APPLIED = "applied"
 """Efforts of Isaac Lab, within the limits of its motors."""

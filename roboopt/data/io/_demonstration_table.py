@@ -29,6 +29,8 @@ COUNTERS = {"index", "frame", "frame_index", "task_index", "step", "unnamed: 0"}
 AFTER = "next"
 WHOLE = "state", "states"
 """Columns that are no axis of a state, but say in which one a program is."""
+NO_AXES = {"time", "timestamp", "stamp", "id", "index", "idx", "seq"}
+"""Last words of columns that number or date observations and actions."""
 
 
 def read_demonstrations(table: Table, options: ReadOptions) -> dict[str, Any] | None:
@@ -122,9 +124,13 @@ def _columns_of(header: Sequence[str], name: str, letters: bool) -> list[str]:
             continue
         if first and first[0] in words and column.lower() not in WHOLE:
             found.append(column)
+    # One that is alone may be a choice, as `action_id`.
+    found = [x for x in found if name_parts(x)[-1] not in NO_AXES] or found
     if not found and letters:
         ones = "".join(LETTERS[name])
         found = [x for x in header if re.fullmatch(rf"[{ones}]_?\[?\d+\]?", x.lower())]
+        if not found and name == "actions":  # a single one
+            found = [x for x in header if x.lower() in LETTERS[name]][:1]
     numbered = [re.fullmatch(r"(.*?)(\d+)\]?", name) for name in found]
     if all(numbered) and len({match[1] for match in numbered if match}) == 1:
         numbers = [int(match[2]) for match in numbered if match]
