@@ -203,3 +203,20 @@ def test_what_was_saved_stays_whole(tmp_path, name):
     runs, _ = read(tmp_path / "told.npz", arrays)
     save_episodes(tmp_path / name, runs)
     assert [run.steps for run in load_episodes(tmp_path / name)] == [STEPS] * 3
+
+
+def test_an_arm_with_coarse_encoders_that_rests_stays_whole(tmp_path):
+    # Of the least step at the end nothing tells that the motion did not slow down.
+    tick, time = 360 / 4096, np.arange(60)[:, None] / 30
+    seen, acted = [], []
+    for k in range(4):
+        goal = 8.0 + k * np.array([[1.0, -2.0, 0.5]])
+        q = goal * (1 - np.exp(-4 * time)) + 30
+        seen.append(np.float32(tick) * np.round(q / tick).astype(np.float32))
+        acted.append(np.repeat(goal, 60, 0))
+    assert all((one[-9:] == one[-1]).all() for one in seen)
+    flags = np.tile(np.arange(60) == 59, 4)
+    arrays = {"obs": np.concatenate(seen), "acts": np.concatenate(acted)}
+    runs, said = read(tmp_path / "x.npz", arrays | {"dones": flags})
+    assert [run.steps for run in runs] == [59] * 4
+    assert "come to rest" in said

@@ -22,6 +22,7 @@ from roboopt.data._trajectory import (
 MIN_TAIL = 2  # steps; a last one may be zero by chance
 MIN_JUMP = 2.0  # over the largest change from step to step before
 MIN_HELD = 2  # episodes that end in steps that repeat the last one
+ROUNDING = 0.01  # of a step of an encoder
 MIN_LAST_CHANGE = 0.01  # of the largest, before a motion that stops at once
 
 
@@ -138,11 +139,18 @@ def _held_from(value: np.ndarray) -> int:
 
 
 def _stops_at_once(observations: np.ndarray) -> bool:
-    """Return whether the last change of a motion is not small beside its largest."""
+    """Return whether the last change of a motion is not small beside its largest.
+
+    A change by one step of an encoder is small, since no smaller one can be seen.
+    """
     changes = np.abs(np.diff(observations.astype(float), axis=0))
     if not len(changes):
         return False
-    return bool((changes[-1] > MIN_LAST_CHANGE * changes.max(0)).any())
+    least = np.min(changes, axis=0, where=changes > 0, initial=np.inf)
+    parts = changes / least
+    counted = (np.abs(parts - np.round(parts)) < ROUNDING).all(0)
+    small = np.where(counted, 1.5 * least, MIN_LAST_CHANGE * changes.max(0))
+    return bool((changes[-1] > small).any())
 
 
 def _without_zeros(
