@@ -37,7 +37,18 @@ def test_a_folder_for_each_episode_is_read_in_their_order(tmp_path, form, depth)
             np.save(folder / "observations.npy", seen)
             np.save(folder / "actions.npy", acted)
     (tmp_path / "pictures").mkdir()
+    (tmp_path / "info.json").write_text('{"robot": "arm", "rate": 20}')
     check(tmp_path)
+
+
+def test_logs_are_read_before_the_folders_beside_them(tmp_path):
+    (tmp_path / "old").mkdir()
+    for path, size in ((tmp_path / "run.log", 20), (tmp_path / "old" / "x.csv", 9)):
+        table = pd.DataFrame(RNG.normal(size=(size, 2)), columns=["obs_0", "action_0"])
+        table.to_csv(path, index=False)
+    with warnings.catch_warnings(action="ignore"):
+        (run,) = load_episodes(tmp_path)
+    assert run.steps == 19
 
 
 def test_a_replay_buffer_of_npy_files_keeps_its_episodes(tmp_path):

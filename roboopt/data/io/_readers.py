@@ -74,6 +74,8 @@ OTHERS = {
 }
 """What turns files of other formats into one to read, by their suffix."""
 WITH_KEYS = (read_hdf5, read_minari, read_parquet, read_lerobot, read_zarr)
+SETTINGS = ".json", ".yaml"
+"""Texts that beside folders of data are of settings."""
 MINARI = "minari:"
 MAX_DEPTH = 2  # of folders in a folder
 
@@ -114,12 +116,16 @@ def sources(path: Any, depth: int = 0) -> list[tuple[Any, Reader]]:
         files = sorted(path.iterdir(), key=by_number)
         plain = [f for f in files if not f.name.lower().endswith(tuple(TEXTS))]
         found = [one for file in plain for one in readers(file)]
-        if not (found or _advice(files)):
-            found = [one for file in files for one in readers(file)]
+        texts = [] if _advice(files) else [f for f in files if f not in plain]
+        settings = all(file.suffix.lower() in SETTINGS for file in texts)
+        if not found and not settings:
+            found = [one for file in texts for one in readers(file)]
         if not found and depth < MAX_DEPTH:
             for folder in (file for file in files if file.is_dir()):
                 with contextlib.suppress(NothingToRead):
                     found += sources(folder, depth + 1)
+        if not found:
+            found = [one for file in texts for one in readers(file)]
         if not found:
             raise NothingToRead(
                 f"`path` must hold files of {', '.join(READERS)}, but {path} holds "
