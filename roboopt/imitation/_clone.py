@@ -158,9 +158,9 @@ def clone(
 
     Returns:
         The clone with its evaluation, also after Ctrl-C: the best policy so far. Where
-        no `env` limits an action, its `policy` keeps the demonstrated range and as much
-        again on each side, unless it is "stable" or your own; `policy.policy` is the
-        policy without these limits.
+        no `env` limits an action, its `policy` keeps the demonstrated range and three
+        times as much on each side, unless it is "stable" or your own; `policy.policy`
+        is the policy without these limits.
 
     Raises:
         RobooptError: if an argument breaks its rule, or demonstrations, policy and

@@ -12,7 +12,7 @@ def limits_in_words(space: Any) -> dict[str, str]:
     """Return how a clone keeps the demonstrated range, where `space` has no limits."""
     if space is not None and np.isfinite([space.low, space.high]).all():
         return {}
-    return {"limits": "the demonstrated range, and as much again on each side"}
+    return {"limits": "the demonstrated range, and three times as much on each side"}
 
 
 def inputs_in_words(history: int, past_actions: int) -> str:

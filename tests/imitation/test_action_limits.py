@@ -87,13 +87,13 @@ def test_a_clone_without_limits_keeps_the_demonstrated_range_and_a_margin():
 
     every = np.concatenate([episode.actions for episode in expert()])
     low, high = every.min(0), every.max(0)
-    low, high = 2 * low - high, 2 * high - low
+    low, high = 4 * low - 3 * high, 4 * high - 3 * low
     far, inside = np.array([1e6, -1e6]), np.array([0.1, -0.2])
     made = cloned("linear", None)
     np.testing.assert_allclose(made.policy(far), [low[0], high[1]])
     np.testing.assert_allclose(made.policy(inside), -GAINS @ inside, rtol=1e-5)
     np.testing.assert_allclose(made.policy.policy(far), -GAINS @ far, rtol=1e-4)
-    assert "as much again on each side" in made.description["limits"]
+    assert "three times as much on each side" in made.description["limits"]
     # Limits of the environment go before; a stable policy, and one's own, have none.
     made = cloned("linear", Free, clip=True)
     np.testing.assert_allclose(made.policy(-far), [high[0], -0.5])
