@@ -3,6 +3,7 @@
 The commands are those that a tutorial prints, run in a folder of their own. Reports go
 to `build/reports`, from where `build.py` takes them into the site, and pictures to
 `docs/images`: the top of each report, and the sections that the tutorial shows.
+`derivative` makes the figures of the page on derivatives.
 """
 
 import os
@@ -16,11 +17,23 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[2]
 REPORTS, IMAGES = ROOT / "build" / "reports", ROOT / "docs" / "images"
+DERIVATIVE = "derivative"
+EXPLAINED = {
+    "derivative_slope": (("def loss(",), "ro.explain(loss, 0.5, (1.5, 3.0))"),
+    "derivative": (("def loss(", "EnergyTaskCost("), "found"),
+}
+"""By picture, words of the blocks of that page to run, and what is then explained."""
+UNSHOWN = {
+    "derivative_slope": "figcaption, .panel:first-child { display: none }",
+    "derivative": "figcaption { display: none }",
+}
+"""By picture, what is hidden."""
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 BASH = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 RUNS = {
     "tune": "first",
@@ -42,6 +55,7 @@ PHONE: Any = {"width": 390, "height": 1200}
 STILL = "h2, .bar, .replay figcaption { display: none }"
 """Hides what a picture cannot do, and what the page with the picture says itself."""
 SEEK = "s => { s.value = 0.3 * s.max; s.dispatchEvent(new Event('input')); }"
+MARGIN = 8  # [pixels], of pictures of sections
 WHOLE = """height => 16 + Math.max(
     ...[...document.querySelectorAll("p, table, video, figure")]
     .map(node => node.getBoundingClientRect().bottom).filter(y => y < height))"""
@@ -63,9 +77,10 @@ def make(name: str) -> Path:
         return Path(shutil.copy(made, REPORTS / f"{name}.html"))
 
 
-def write_picture(shot: bytes, name: str) -> None:
-    """Write a picture of few colors."""
-    small = Image.open(BytesIO(shot)).convert("RGB").quantize(256)
+def write_picture(shot: bytes, name: str, margin: int = 0) -> None:
+    """Write a picture of few colors, within a white margin."""
+    framed = ImageOps.expand(Image.open(BytesIO(shot)).convert("RGB"), margin, "white")
+    small = framed.quantize(256)
     small.save(IMAGES / f"{name}.png", optimize=True)
 
 
@@ -100,11 +115,36 @@ def photograph(report: Path) -> None:
             page.wait_for_timeout(1000)
         for section in SECTIONS[name]:
             shot = page.locator(f"#{section}").screenshot()
-            write_picture(shot, f"{name}_{section.replace('-', '_')}")
+            write_picture(shot, f"{name}_{section.replace('-', '_')}", MARGIN)
         browser.close()
+
+
+def explained() -> None:
+    """Write pictures of the first figures of the reports of the page on derivatives."""
+    blocks = PYTHON.findall((ROOT / "docs" / f"{DERIVATIVE}.md").read_text())
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        for name, (words, result) in EXPLAINED.items():
+            report = Path(folder) / f"{name}.html"
+            code = [next(b for b in blocks if word in b) for word in words]
+            code.append(f"({result}).report({str(report)!r})")
+            command = [sys.executable, "-c", "\n".join(code)]
+            subprocess.run(command, cwd=folder, check=True)
+            chromium = shutil.which("chromium") or shutil.which("google-chrome")
+            browser = playwright.chromium.launch(
+                executable_path=chromium, args=["--no-sandbox"]
+            )
+            page = browser.new_page(viewport=SIZE)
+            page.goto(report.as_uri())
+            page.wait_for_timeout(1000)
+            page.add_style_tag(content=STILL + UNSHOWN[name])
+            write_picture(page.locator("figure").first.screenshot(), name, MARGIN)
+            browser.close()
 
 
 if __name__ == "__main__":
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    for name in sys.argv[1:] or RUNS:
-        photograph(make(name))
+    for name in sys.argv[1:] or (*RUNS, DERIVATIVE):
+        if name == DERIVATIVE:
+            explained()
+        else:
+            photograph(make(name))

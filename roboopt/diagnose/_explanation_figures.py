@@ -139,9 +139,10 @@ def line_panel(found: "Explanation") -> Drawing:
             # The words lie side by side, and on the side that the curve leaves free.
             falling = np.interp(0.99 * rate, rates, losses) > height
             below = falling or (level and rate == LONG_STEP * best)
-            shift = (6, 6) if rate < best else (-6, -12 if below else 6)
+            right = rate < best or (below and not falling)
+            shift = (6 if right else -6, -12 if below and rate > best else 6)
             own = {"textcoords": "offset points", "fontsize": 8}
-            own["ha"] = "left" if rate < best else "right"
+            own["ha"] = "left" if right else "right"
             axes.annotate(said, (rate, height), shift, **own)
         axes.margins(y=MARGIN)
         axes.legend(**LEGEND)
