@@ -190,6 +190,13 @@ class Drawing:
         right = place.x1 + (page.width - MARGIN - end) / page.width
         height = 1 - top / page.height - bottom
         axes.set_position((left, bottom, right - left, height))
+        power, name = axes.xaxis.get_offset_text(), axes.xaxis.label
+        if power.get_text() and power.get_window_extent().overlaps(
+            name.get_window_extent()
+        ):
+            # A short axis has no room for both in one line.
+            axes.xaxis.labelpad += LINE_HEIGHT
+            self._fit()
 
     def table(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return the bars and curves as drawn: a header, and rows.

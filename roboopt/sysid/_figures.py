@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from roboopt.report import BEFORE_AFTER, GRAY, INK, PANEL_SIZE, Drawing, panel
+from roboopt.report import (
+    BEFORE_AFTER,
+    GRAY,
+    INK,
+    PANEL_SIZE,
+    Drawing,
+    panel,
+    shortened,
+)
 from roboopt.sysid._forecast import NO_ERROR
 from roboopt.sysid._parameters import Parameter
 
@@ -17,6 +25,7 @@ COLORS = {
 """The color of each model's forecasts."""
 ROW_HEIGHT = 0.19  # inches
 FRAME_HEIGHT = 1.33  # inches above and below the rows: title, axis
+MAX_LABEL = 22  # characters of a name beside an axis, which takes the rest
 MIN_MARGIN = 1e-6  # of an axis to either side
 MAX_RATIO = 10.0  # of losses on a linear axis
 MAX_OVERSHOOT = 0.6  # of the measured range; curves that go further are cut off
@@ -49,12 +58,13 @@ def whiskers(title: str, unit: str, rows: Sequence[tuple[str, Parameter]]) -> Dr
                 axes.plot(row.true - row.start, place, "x", **own)
                 seen.append(row.true - row.start)
         axes.axvline(0, color=COLORS["URDF"], lw=1.2, zorder=0, gid="start")
-        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+        names = shortened([name for name, _ in rows], MAX_LABEL)
+        axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         margin = max(0.06 * (max(seen) - min(seen)), MIN_MARGIN)
         axes.set_xlim(min(seen) - margin, max(seen) + margin)
         axes.grid(axis="y", visible=False)
-        made.ticks(4)
+        made.ticks(4 if max(map(len, names)) <= MAX_LABEL // 2 else 3)
     return made
 
 

@@ -323,10 +323,12 @@ def test_a_phone_folds_what_is_long_and_wraps_what_is_wide(browser, tmp_path):
     rows = [[f"{formula} [kg·m]", "0.006", "0.01093", "0.01098 ± 2.1e-05", "± 3 %"]]
     name = "policy.network.perceptron.layers[0].weight"
     long = Table(header, [*rows * 20, [name, *rows[0][1:]]])
+    joint = "_".join(["left", *["shoulder"] * 6])
+    told = Table([*header[:4], "joint"], [["a", *rows[0][1:4], joint]], text=(0, 4))
     panels = [Panel(f"joint {k}", "rad", RUNS) for k in range(6)]
     figure = Figure(traces(panels, TIME_STEP), CAPTION, LEGEND)
     path, main = tmp_path / "report.html", Section("Main", [Table(["a"], [["1"]])])
-    sections = [main, Section("All", [long, figure])]
+    sections = [main, Section("All", [long, told, figure])]
     write_report(path, title="A", verdict=[], sections=sections)
     with opened(browser, path, 1280) as view:
         assert view.locator("td").last.is_visible()

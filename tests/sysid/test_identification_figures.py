@@ -1,6 +1,9 @@
 """The figures of an identification are drawn."""
 
+import itertools
+
 import numpy as np
+import pytest
 
 from roboopt.sysid import Parameter
 from roboopt.sysid._figures import forecast_errors, predictions, whiskers
@@ -22,6 +25,32 @@ def test_the_figures_of_an_identification_are_drawn():
     windows = {"fitted": np.array([[0.0, 1.0, 99.0], [1.0, 2.0, 3.0]])}
     time = np.arange(5) / 10
     assert "<svg" in predictions("elbow", "rad", time, time, windows).svg
+
+
+@pytest.mark.parametrize(
+    "name", ["left_front_leg_shoulder_pitch_joint", "a_very_long_name_" * 4]
+)
+@pytest.mark.parametrize("scale", [2.5e-2, 1e-8])
+def test_parameters_of_joints_with_long_names_are_legible(name, scale):
+    known, rows = "identified", []
+    for own in (f"{name}_left", f"{name}_right"):
+        ends = -scale, 1.1 * scale
+        row = Parameter(own, "N·m·s/rad", 0.0, 0.5 * scale, *ends, known, known)
+        rows.append((own, row))
+    made = whiskers("Damping", "N·m·s/rad", rows)
+    assert made.svg
+    axes, page = made.axes, made.axes.figure.bbox
+    assert axes.bbox.width > 0.35 * page.width
+    low, high = axes.get_xlim()
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    texts = [text for place, text in ticks if low <= place <= high]
+    shown = [text.get_window_extent() for text in texts]
+    assert len(shown) > 1
+    assert all(one.x1 < two.x0 for one, two in itertools.pairwise(shown))
+    label = axes.xaxis.label.get_window_extent()
+    power = axes.xaxis.get_offset_text()
+    assert not power.get_text() or not power.get_window_extent().overlaps(label)
+    assert 0 < label.x0 and label.x1 < page.width and label.y0 > 0
 
 
 def test_the_motion_that_is_drawn_is_not_a_rest():
