@@ -5,7 +5,7 @@ from pathlib import Path
 
 from roboopt.data._demonstrations import ACTION_KEYS, OBSERVATION_KEYS
 from roboopt.data.io._arrays import NAMES
-from roboopt.data.io._columns import ALIASES, RUNS, TIMES
+from roboopt.data.io._columns import ALIASES, PARTS, ROBOTS, RUNS, TIMES
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -20,7 +20,8 @@ def table(page, header):
 def test_columns():
     rows = {row[0].split()[0]: row[1] for row in table("formats.md", "column")}
     found = {name: set(re.findall("`(.*?)`", text)) for name, text in rows.items()}
-    assert found == {"time": set(TIMES), **ALIASES, "run": RUNS}
+    labels = {"run": RUNS | PARTS, "robot": ROBOTS}
+    assert found == {"time": set(TIMES), **ALIASES, **labels}
 
 
 def test_arrays():

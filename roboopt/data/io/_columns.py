@@ -9,7 +9,7 @@ its position, if no other does. Any other column is ignored: name it by `Columns
 import dataclasses
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,15 @@ TIMES = (
     *("elapsed", "elapsedtime", "tout", "zeit"),
     *("times", "ts", "simtime", "sampletime", "sampletimes", *COUNTED),
 )
-RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
+RUNS = {"run", "episode", "trial"}
+PARTS = {
+    *("take", "segment", "recording", "session", "experiment", "rollout"),
+    *("demo", "demonstration", "traj", "trajectory", "versuch", "messung"),
+}
+"""Names of columns of runs, which tell them where no column of `RUNS` does."""
+ROBOTS = {"robot", "arm", "device"}
+ENDS = ("", "id", "no", "nr", "number", "name", "index", "idx")
+"""What may follow the names of runs and robots, as in `run_id`."""
 MEASURED = set("meas measured msr actual act fbk fb feedback present ist".split())
 COMMANDED = {
     *(
@@ -168,8 +176,25 @@ def is_time(name: str) -> bool:
 
 
 def is_run(name: str) -> bool:
-    """Return whether a column tells the recordings of a table apart by its name."""
-    return "".join(split_name(name)) in RUNS
+    """Return whether a column is called as a run, whatever columns are beside it."""
+    return _tells(name, RUNS)
+
+
+def run_columns(header: Iterable[str]) -> list[str]:
+    """Return the columns that tell the recordings of a table apart by their names."""
+    names = [*header]
+    runs = [*filter(is_run, names)]
+    return runs or [name for name in names if _tells(name, PARTS)]
+
+
+def names_robot(name: str) -> bool:
+    """Return whether a column tells by its name of which robot a row is."""
+    return _tells(name, ROBOTS)
+
+
+def _tells(name: str, which: Iterable[str]) -> bool:
+    word = "".join(split_name(name))
+    return any(word == f"{one}{end}" for one in which for end in ENDS)
 
 
 def _bare(name: str) -> str:

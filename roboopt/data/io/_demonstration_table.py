@@ -15,7 +15,13 @@ import numpy as np
 
 from roboopt.data.io._arrays import ReadOptions
 from roboopt.data.io._boundaries import BOUNDARIES, INDICES
-from roboopt.data.io._columns import ColumnError, find_time, is_run, name_parts
+from roboopt.data.io._columns import (
+    ColumnError,
+    find_time,
+    is_run,
+    name_parts,
+    run_columns,
+)
 from roboopt.data.io._customary_names import NEXT, OTHER_NAMES, RATES, meaning
 from roboopt.data.io._table import MAX_SHOWN, Table
 from roboopt.data.io._times import read_stamps
@@ -53,7 +59,8 @@ def read_demonstrations(table: Table, options: ReadOptions) -> dict[str, Any] | 
         arrays["actions"] = arrays["actions"].astype(int)
     told = {name: meaning(name.lower()) for name in table.header if name not in read}
     arrays |= {n: table.numbers(k) for k, n in told.items() if n in BESIDE}
-    if ids := [name for name in told if told[name] in INDICES or is_run(name)]:
+    ids = [name for name in told if told[name] in INDICES or is_run(name)]
+    if ids := ids or run_columns(told):
         numbers: dict[tuple[str, ...], int] = {}
         labels = zip(
             *(map(str.strip, map(str, table.named(x))) for x in ids), strict=True

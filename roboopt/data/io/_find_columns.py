@@ -15,6 +15,7 @@ from roboopt.data.io._columns import (
     is_run,
     name_parts,
     role_of,
+    run_columns,
     split_name,
 )
 from roboopt.data.io._units import UNITS, unit_of, unknown_unit, without_unit
@@ -29,8 +30,8 @@ def find_columns(
     driven: Sequence[int] | None = None,
     path: Path,
     note: Callable[[str], None],
-) -> tuple[Columns, str | None]:
-    """Return which columns of `header` to read, and the column of runs, if any.
+) -> tuple[Columns, list[str]]:
+    """Return which columns of `header` to read, and those that tell runs apart.
 
     Args:
         header: the names in the first row.
@@ -48,9 +49,10 @@ def find_columns(
     picked: dict[str, Any] = {q: search.picked(q) for q in ALIASES}
     known = Columns(time, **picked)
     search.check(known)
-    runs = [*filter(is_run, header)]
-    search.require(len(runs) < 2, f"must hold one column of runs, got {runs}")
-    return known, runs[0] if runs else None
+    runs = [name for name in run_columns(header) if name not in known.names]
+    told = [*filter(is_run, runs)]
+    search.require(len(told) < 2, f"must hold one column of runs, got {told}")
+    return known, runs
 
 
 class _Search:

@@ -19,7 +19,8 @@ from roboopt.data.io._columns import (
     ColumnError,
     find_time,
     holds_motion,
-    is_run,
+    names_robot,
+    run_columns,
     split_name,
 )
 from roboopt.data.io._joint_names import recorded_names
@@ -101,7 +102,10 @@ def _put_together(
     if time is not None:
         cells = table.named(time)
         seconds = read_stamps(cells, unit_scale(time, "times"), time).seconds
-    kept = [*filter(is_run, table.header)]
+    kept = run_columns(table.header)
+    for name in filter(names_robot, table.header):  # unless each joint has its own
+        of_joint = {*zip(names, map(str, table.named(name)), strict=True)}
+        kept += [name] if len(of_joint) > len({*names}) else []
     runs = [*zip(*(map(str, table.named(n)) for n in kept), strict=True)]
     runs = runs or [()] * len(names)
     order: dict[tuple[str, ...], int] = {}

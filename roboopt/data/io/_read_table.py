@@ -24,6 +24,7 @@ from roboopt.data.io._columns import (
 from roboopt.data.io._demonstration_table import how_to_name, read_demonstrations
 from roboopt.data.io._find_columns import find_columns, joints_beside
 from roboopt.data.io._gaps import MAX_LEFT_OUT_SHARE, whole_samples
+from roboopt.data.io._labels import require_one_robot, unread_texts
 from roboopt.data.io._sparse import apart, common_time, on_one_clock
 from roboopt.data.io._table import MAX_SHOWN, Table, is_blank
 from roboopt.data.io._table_header import with_names
@@ -60,16 +61,21 @@ def read_table(
     asked, own = options.columns, table.header
     table, options = with_names(table, options)
     try:
-        options, columns, run_column = _found(table, options, step)
+        options, columns, run_columns = _found(table, options, step)
     except ColumnError as error:
         told = own if {*own} & {*table.header} else table.header
         raise ColumnError(error.rule, error.path, told) from error
     _note_units(table, columns, options, asked)
     _note_other_joints(table, options)
     samples = _samples(table, columns, options)
+    own = samples.table.rows(samples.own)
+    require_one_robot(own, columns)
+    read = [*columns.names, *run_columns]
+    if texts := unread_texts(own, int(samples.own.sum()), read):
+        options.note(f"{Path(table.path).name}: {texts}")
     if samples.columns.velocities is None:
         options.estimated.append(Path(table.path).name)
-    for k, rows in enumerate(_runs(samples, run_column)):
+    for k, rows in enumerate(_runs(samples, run_columns)):
         where = f"recording {k} of {table.path}"
         with located(where):
             parts = [*_recordings(samples, rows, where, options)]
@@ -94,8 +100,8 @@ class _Samples:
 
 def _found(
     table: Table, options: ReadOptions, step: float | None
-) -> tuple[ReadOptions, Columns, str | None]:
-    """Return the options with a time step, the columns, and that of runs if any."""
+) -> tuple[ReadOptions, Columns, list[str]]:
+    """Return the options with a time step, the columns, and those of runs."""
     path, time = Path(table.path), None
     if (told := _as_step(table, options)) is not None:
         columns = dataclasses.replace(options.columns or Columns(), time=None)
@@ -110,7 +116,7 @@ def _found(
                 if step is None:
                     raise
                 options = dataclasses.replace(options, time_step=step)
-        columns, run_column = find_columns(
+        columns, run_columns = find_columns(
             table.header,
             options.columns,
             options.joints,
@@ -129,7 +135,7 @@ def _found(
             f"{', …' if len(table.header) > MAX_SHOWN else ''}. "
             f"{how_to_name(table.header)}"
         ) from error
-    return options, columns, run_column
+    return options, columns, run_columns
 
 
 def _note_units(
@@ -217,13 +223,14 @@ def _samples(table: Table, columns: Columns, options: ReadOptions) -> _Samples:
     return _Samples(table, columns, values, others, own, numbers)
 
 
-def _runs(samples: _Samples, column: str | None) -> list[list[int]]:
-    """Return the rows of each recording, which a column tells apart."""
-    if not column:
+def _runs(samples: _Samples, columns: Sequence[str]) -> list[list[int]]:
+    """Return the rows of each recording, which columns tell apart."""
+    if not columns:
         return [[*range(len(samples.numbers))]]
-    runs: dict[str, list[int]] = {}
-    for row, cell in enumerate(samples.table.named(column)):
-        runs.setdefault(str(cell).strip(), []).append(row)
+    cells = (map(str.strip, map(str, samples.table.named(n))) for n in columns)
+    runs: dict[tuple[str, ...], list[int]] = {}
+    for row, cell in enumerate(zip(*cells, strict=True)):
+        runs.setdefault(cell, []).append(row)
     return [*runs.values()]
 
 
