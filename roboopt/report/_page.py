@@ -206,6 +206,8 @@ class Figure:
     filmed: float = 0.0
     """How far the horizontal axis goes in a second of the video, such as 1 [s] or 15
     steps, where the bold curves of all panels are what it shows; 0 where not."""
+    folds: bool = True
+    """Whether a phone folds many panels."""
 
     def html(self) -> str:
         """Return the figure with its panels in a grid."""
@@ -227,7 +229,7 @@ class Figure:
         """Under which title a phone folds the figure, "" for one of few panels."""
         drawn = [panel.title for panel in self.panels if isinstance(panel, Drawing)]
         title = f"{len(drawn)} panels: {', '.join(drawn[:MAX_PANELS])}, …"
-        return title * (len(drawn) > MAX_PANELS)
+        return title * (self.folds and len(drawn) > MAX_PANELS)
 
 
 @dataclass(frozen=True)

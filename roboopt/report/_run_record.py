@@ -30,6 +30,8 @@ HISTORIES = {HISTORY: "gradient step", RETURNS: "environment step"}
 HIDDEN = {*NOTES, "seconds", "step", "timestep", "fit"}
 OF_OBJECTIVE = re.compile(r"-weight$|^--(loss|task|reference)$")
 """Flags that say what is minimized."""
+OF_TASK = "--task", "--reference"
+TASK = re.compile(r"^Tuning .* to (\S+)$")
 MAX_VALUE = 28  # characters of a setting
 ABOUT_THE_RUN = "name runs overwrite no_video figures log watch resume config".split()
 WITHOUT_FLAG = "env", "demonstrations", "recordings"
@@ -78,9 +80,11 @@ class Run:
             metrics = {str(k): float(v) for k, v in dict(found["metrics"]).items()}
             title, saved = str(found["title"]), str(found["saved"])
             flags = {**settings.get("flags", {})}
-            known = {}
+            known = _of_environment(settings.get("environment", {}))
             for part in RESOLVED:
                 known |= settings.get(part, {})
+            known = {k: v for k, v in known.items() if isinstance(v, int | float)}
+            known |= _named(settings, title)
             versions = {**settings.get("versions", {})}
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise RobooptError(
@@ -88,8 +92,7 @@ class Run:
                 f"{SETTINGS} is something else."
             ) from error
         chosen = {k: v for k, v in flags.items() if k not in ABOUT_THE_RUN}
-        numbers = {k: v for k, v in known.items() if isinstance(v, int | float)}
-        chosen |= {k: numbers.get(k) for k, v in chosen.items() if v is None}
+        chosen |= {k: known.get(k) for k, v in chosen.items() if v is None}
         chosen = {
             k if k in WITHOUT_FLAG else f"--{k.replace('_', '-')}": v
             for k, v in chosen.items()
@@ -110,7 +113,11 @@ class Run:
         }
 
     def curves(self) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
-        """Return places and values by file and column, as far as they are numbers."""
+        """Return places and values by file and column, as far as they are numbers.
+
+        Fits that follow each other have losses of their own: a place between them is
+        not a number.
+        """
         made = {}
         for file in HISTORIES:
             if not (self.folder / file).is_file():
@@ -126,7 +133,9 @@ class Run:
                 ) from error
             for name, values in zip(header[1:], table.T[1:], strict=True):
                 if name not in HIDDEN and not name.startswith("dL/d "):
-                    made[file, name] = table[:, 0], values
+                    breaks = _breaks(header, table)
+                    pair = (table[:, 0], values)
+                    made[file, name] = tuple(np.insert(x, breaks, np.nan) for x in pair)
         return made
 
     def objective(self, curves: Iterable[tuple[str, str]]) -> tuple[str, ...]:
@@ -138,6 +147,39 @@ class Run:
         flags = [f"{k} {v}" for k, v in self.settings.items() if OF_OBJECTIVE.search(k)]
         terms = {readable(n) for _, n in curves if not parts(n)[1]}
         return (self.title, *flags, *sorted(terms - {"loss", "validation"}))
+
+    @property
+    def task(self) -> tuple[str, ...]:
+        """Words that tell its task from others: title and flags."""
+        flags = [f"{k} {self.settings[k]}" for k in OF_TASK if k in self.settings]
+        return (self.title, *flags)
+
+
+def _of_environment(environment: Any) -> dict[str, Any]:
+    """Return the numbers of flags that the record of an environment tells."""
+    if not isinstance(environment, dict):
+        return {}
+    found = {k: environment.get(k) for k in ("time_step", "control_period")}
+    if environment.get("horizon") and found["control_period"]:
+        found["duration"] = environment["horizon"] * found["control_period"]
+    return found
+
+
+def _named(settings: Mapping[str, Any], title: str) -> dict[str, str]:
+    """Return the choices in words of a run of `tune`, where its record has them."""
+    if settings.get(COMMAND) != "tune":
+        return {}
+    interface = dict(settings.get("environment", {})).get("interface")
+    found = {"interface": interface} if isinstance(interface, str) else {}
+    task = TASK.search(title)
+    return found | ({"task": task[1]} if task else {})
+
+
+def _breaks(header: list[str], table: np.ndarray) -> np.ndarray:
+    """Return the rows with which another fit begins."""
+    if "fit" not in header:
+        return np.zeros(0, int)
+    return np.flatnonzero(np.diff(table[:, header.index("fit")])) + 1
 
 
 def _shown(value: Any) -> str:

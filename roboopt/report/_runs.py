@@ -19,6 +19,7 @@ from roboopt.report._text import number, parts, readable
 INDEX = "index.html"
 LEARNING = "identify", "tune", "clone", "reinforce"
 """Commands whose runs have a history."""
+TASK_COST = "task_cost [s]"
 DRAWN = "return", "loss"
 """Curves that are drawn of single runs, too, and before others."""
 MAX_WORDS = 3  # that tell an objective from others
@@ -127,6 +128,13 @@ class RunComparison(Reported):
         learned = [run for run in self.runs if run.settings.get(COMMAND) in LEARNING]
         if bare := [x.name for x in learned if not (x.folder / HISTORY).is_file()]:
             said.append(f"There is no {HISTORY} of {', '.join(bare)}.")
+        tuned = [run for run in self.runs if "objective" in run.metrics]
+        if len({run.task for run in tuned}) > 1:
+            said.append(
+                "Objectives and task costs of different tasks cannot be compared."
+            )
+        elif len({run.objective(()) for run in tuned}) > 1:
+            said.append("Objectives of different weights cannot be compared.")
         if self.broken:
             said.append(f"Left out, as files are broken: {', '.join(self.broken)}.")
         count = len(self.runs)
@@ -173,9 +181,11 @@ class RunComparison(Reported):
             for file, name in curves:
                 # Algorithms with losses of their own have returns of one kind.
                 own = objectives[k] if file == HISTORY else objectives[k][:1]
-                own = () if parts(name)[1] else own
+                if parts(name)[1]:
+                    own = self.runs[k].task if name == TASK_COST else ()
                 axes.setdefault((file, name, own), []).append(k)
-        # A loss has a panel for each objective, and others what several runs have.
+        # A loss has a panel for each objective, a task cost for each task, and others
+        # what several runs have.
         shared = [
             (file, name, own)
             for (file, name, own), runs in axes.items()
@@ -187,10 +197,10 @@ class RunComparison(Reported):
             if (drawn := self._drawn(known, quantity[:2], axes[quantity]))
         ]
         shared.sort(key=lambda each: [each[0][1] != name for name in DRAWN])
-        kinds = {
-            file: sorted({own for (of, _, own), _ in shared if of == file and own})
-            for file in HISTORIES
-        }
+        kinds: dict[Any, set[tuple[str, ...]]] = {}
+        for file, name, own in axes:
+            if own:
+                kinds.setdefault((file, parts(name)[1]), set()).add(own)
         panels = []
         for (file, name, own), drawn in shared[:MAX_PANELS]:
             quantity, unit = parts(name)
@@ -198,13 +208,16 @@ class RunComparison(Reported):
             commands = {self.runs[k].settings.get(COMMAND) for k in drawn}
             if name == "loss" and commands == {"tune"}:
                 title = "objective"  # as in its summary and its report
-            if own and len(kinds[file]) > 1:
-                title += f" ({_told_apart(own, kinds[file])})"
+            if own and len(of := kinds[file, unit]) > 1:
+                title += f" ({_told_apart(own, sorted(of))})"
             label = f"{title} of each run over the {axis}"
             with panel(title, axis, f"[{unit}]" if unit else "", label=label) as made:
                 for k, (places, values) in drawn.items():
                     (color, line), run = _style(k), self.runs[k]
-                    dot = "o" if len(values) == 1 else ""
+                    broken = bool(np.isnan(places).any())
+                    dot = "o" if len(values) == 1 or broken else ""
+                    if broken and np.nanmin(values) > 0:
+                        made.axes.set_yscale("log")
                     style = {"color": color, "ls": line, "marker": dot, "markersize": 5}
                     made.axes.plot(places, values, label=run.name, **style)
             panels.append(made)
@@ -217,13 +230,18 @@ class RunComparison(Reported):
         )
         if any(len(each) > 1 for each in kinds.values()):
             caption += (
-                " What has no unit, as a loss, is drawn for each objective: those of "
-                "different objectives cannot be compared."
+                " A loss, or what else has no unit, is drawn for each objective, and a "
+                "task cost for each task that several runs have: those of different "
+                "objectives and tasks cannot be compared."
+            )
+        if any(np.isnan(x).any() for _, drawn in shared for x, _ in drawn.values()):
+            caption += (
+                " A curve is broken where another fit begins, with a loss of its own."
             )
         if len(shared) > MAX_PANELS:
             caption += f" The first {MAX_PANELS} of {len(shared)} are drawn."
         legend = {run.name: " ".join(_style(k)) for k, run in enumerate(self.runs)}
-        return [Section("Curves", [Figure(panels, caption, legend)])]
+        return [Section("Curves", [Figure(panels, caption, legend, folds=False)])]
 
     def _drawn(
         self, known: Sequence[Any], column: tuple[str, str], runs: Sequence[int]
@@ -310,8 +328,18 @@ def _thinned(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return finite values in at most `MAX_POINTS` groups; of episodes as reports do.
 
-    Successes of episodes, 0 or 1, have no median that says much.
+    Successes of episodes, 0 or 1, have no median that says much. Of several fits each
+    is thinned alone, and between them is what is not a number.
     """
+    if len(ends := np.flatnonzero(np.isnan(places))):
+        rows = np.split(np.arange(len(places)), ends)
+        fits = [own[np.isfinite(places[own])] for own in rows]
+        made = [_thinned(file, places[own], values[own]) for own in fits]
+        made = [curve for curve in made if len(curve[0])]
+        ends = np.cumsum([len(x) for x, _ in made])[:-1]
+        both = np.concatenate([np.empty((2, 0)), *map(np.array, made)], axis=1)
+        places, values = np.insert(both, ends, np.nan, axis=1)
+        return places, values
     finite = np.isfinite(values)
     places, values = places[finite], values[finite]
     if len(values) == 0:

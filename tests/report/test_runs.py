@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import warnings
 from importlib import import_module
 
@@ -305,9 +306,10 @@ def test_losses_of_different_objectives_share_no_axis(runs, tmp_path):
     settings(runs, "three", "clone", steps=1)
     found = compare([runs / "one", runs / "two", runs / "three"])
     found.report(page)
-    own = ["objective (Swinging up)", "loss (Cloning)", "task cost"]
+    # A task cost of one run has none that it could be compared with.
+    own = ["objective (Swinging up)", "loss (Cloning)", "task cost (Swinging up)"]
     assert labels(page) == own
-    assert page.read_text("utf-8").count('data-curve="three"') == 2
+    assert page.read_text("utf-8").count('data-curve="three"') == 1
     for name, weight in (("one", 0.1), ("two", 0.2)):
         settings(runs, name, "tune", work_weight=weight)
     compare([runs / "one", runs / "two"]).report(page)
@@ -324,6 +326,55 @@ def test_losses_of_different_objectives_share_no_axis(runs, tmp_path):
         (runs / name / "returns.csv").write_text("timestep,return\n1,2\n2,3\n")
     compare([runs / "one", runs / "two"]).report(page)
     assert "return" in labels(page)
+
+
+def test_task_costs_of_different_tasks_share_no_axis(runs, tmp_path):
+    page = tmp_path / "page.html"
+    for name, task in (("one", "reach"), ("two", "balance")):
+        done = Swing({"objective": 1.0, "task cost [s]": 2.0}, [1.0, 0.5])
+        done.summary = lambda task=task: Summary(f"Tuning cart to {task}", [], [])
+        shutil.rmtree(runs / name)
+        done.save(runs / name)
+        settings(runs, name, "tune", task=None if task == "reach" else task)
+    found = compare([runs])
+    found.report(page)
+    objectives = [f"objective (Tuning cart to {task})" for task in ("reach", "balance")]
+    assert sorted(labels(page)) == sorted(objectives)
+    assert any("cannot be compared" in said for said in found.summary().sentences)
+    # The task that was not set is the one of the record.
+    assert found.differences() == {"--task": ["reach", "balance"]}
+
+
+def test_an_episode_of_no_set_duration_has_that_of_the_record(runs):
+    known = {"horizon": 960, "control_period": 1 / 240, "interface": "torque"}
+    for name, flags in (("one", {}), ("two", {"duration": 1.0, "interface": "pos"})):
+        flags = {"duration": None, "interface": None, **flags}
+        said = {"command": "tune", "flags": flags, "environment": known}
+        write_json(runs / name / "settings.json", said)
+    own = {"--duration": ["4.0", "1.0"], "--interface": ["torque", "pos"]}
+    assert compare([runs]).differences() == own
+
+
+def test_a_curve_is_broken_between_fits_and_no_phone_hides_it(runs, tmp_path):
+    page = tmp_path / "page.html"
+    rows = "0,1,1\n1,0.5,1\n2,90,2\n3,nan,2\n4,80,2\n5,0.1,3\n"
+    for name in ("one", "two"):
+        (runs / name / HISTORY).write_text(f"step,loss,fit\n{rows}")
+    (section,) = [s for s in compare([runs]).sections() if s.title == "Curves"]
+    (figure,) = section.blocks
+    assert isinstance(figure, Figure)
+    (panel,) = figure.panels
+    assert isinstance(panel, Drawing)
+    for line in panel.axes.get_lines():
+        x, y = line.get_data()
+        np.testing.assert_array_equal(x, [0, 1, np.nan, 2, 4, np.nan, 5])
+        np.testing.assert_array_equal(y, [1, 0.5, np.nan, 90, 80, np.nan, 0.1])
+    header = ",".join(["step", *(f"term_{k}" for k in range(6))])
+    for name in ("one", "two"):
+        text = f"{header}\n0,1,2,3,4,5,6\n1,2,3,4,5,6,7\n"
+        (runs / name / HISTORY).write_text(text)
+    compare([runs]).report(page)
+    assert len(labels(page)) == 6 and "<details" not in page.read_text("utf-8")
 
 
 def test_of_one_run_the_page_says_that_there_is_one(runs):
