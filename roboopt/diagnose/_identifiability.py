@@ -5,6 +5,10 @@ length: J D⁻¹ = U S Vᵀ. The data do not notice a motion of the parameters a
 direction v_k of small singular value. The remaining directions are the robot's base
 parameters (Gautier and Khalil, 1990), computed here from the data, so that parameters
 which the data do not excite are left out too.
+
+A quantity that was not fitted, and is known to a standard deviation σ, moves the
+residuals by n = σ ∂r/∂τ, and the parameters by (JᵀJ)⁻¹ Jᵀ n: what the data then tell of
+these is the marginal distribution.
 """
 
 from collections.abc import Callable, Sequence
@@ -115,6 +119,7 @@ def identifiability(
     *,
     trainable: Callable[[Any], Any] | None = None,
     bounds: Sequence[Bound] = (),
+    uncertain: Float[np.ndarray, "quantity ..."] | None = None,
 ) -> IdentifiabilityReport:
     """Judge which parameters of a fitted model the data determine.
 
@@ -125,6 +130,9 @@ def identifiability(
         data: the data of the fit, with instants in the order of time.
         trainable: selects the parts that were trained, as in `least_squares`.
         bounds: the bounds of the fit.
+        uncertain: derivatives of the residuals by independent quantities that were not
+            fitted, such as a delay, times the standard deviations that these are known
+            to; the covariance counts them.
 
     Raises:
         RobooptError: if the objective has no residuals, or no leaf is trained.
@@ -145,6 +153,7 @@ def identifiability(
         (lower, upper),
         residuals.reshape(-1, outputs),
         slopes.reshape(-1, outputs, x.size),
+        np.zeros((0, *residuals.shape)) if uncertain is None else uncertain,
     )
     return analysis.report(tuple(b is not None for a, b in pairs if a is not None))
 
@@ -160,8 +169,10 @@ class _Analysis:
         bounds: tuple[np.ndarray, np.ndarray],
         residuals: np.ndarray,
         slopes: np.ndarray,
+        uncertain: np.ndarray,
     ):
         self.model, self.names, self.x, self.bounds = model, names, x, bounds
+        self.uncertain = uncertain.reshape(-1, *residuals.shape)
         self.at_bound = (x <= bounds[0]) | (x >= bounds[1])
         self.residuals, self.slopes = residuals, slopes
         described = getattr(model, "names", None) == names
@@ -241,7 +252,9 @@ class _Analysis:
         _, singular, rows = np.linalg.svd(triangle, full_matrices=True)
         singular = np.pad(singular, (0, kept.size - singular.size))
         scores = np.einsum("toi,to->ti", scaled, self.residuals)
-        omega = rows @ score_covariance(self.residuals, scores) @ rows.T
+        moved = np.einsum("toi,kto->ik", scaled, self.uncertain)
+        omega = score_covariance(self.residuals, scores) + moved @ moved.T
+        omega = rows @ omega @ rows.T
         inverse = 1 / np.maximum(singular, RANK_TOLERANCE * singular[0])
         spread = omega * inverse[:, None] ** 2 * inverse[None] ** 2
         # The same directions in parameters over their spans.

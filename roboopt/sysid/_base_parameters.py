@@ -90,6 +90,8 @@ def base_parameters(
     `slopes` the derivatives of each joint's efforts by what was fitted besides, whose
     uncertainty adds to theirs. `instants` are the rows that are condensed, in the order
     of time: intervals are as wide as errors that last make them (`score_covariance`).
+    Columns after those of [Y, τ] are errors of the recorded efforts by one standard
+    deviation of what may have delayed them.
     """
     before, _ = models
     given = numbers[0]
@@ -122,7 +124,9 @@ def base_parameters(
         told = scale[kept][:, None] * np.linalg.inv(triangle)
         whole = fixed.copy()
         whole[felt[kept]] += best
-        spread *= _longer(instants, told, felt[kept], np.append(whole, -1.0), noise)
+        numbered = felt[kept], np.append(whole, -1.0)
+        longer, moved = _longer(instants, told, *numbered, noise)
+        spread = np.hypot(spread * longer, moved)
     names, units = _names(before)
     values = [x[felt[kept]] + grouped @ x[felt[lost]] for x in numbers]
     largest = np.abs(numbers).max(0)[felt[lost]]
@@ -150,22 +154,26 @@ def _longer(
     kept: np.ndarray,
     numbers: np.ndarray,
     noise: np.ndarray,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Return how much wider the intervals of the `kept` are by errors that last.
 
-    `inverse` is that of the triangle of their columns, weighted by the noise.
+    And how far delays of one standard deviation move the numbers. `inverse` is that of
+    the triangle of their columns, weighted by the noise.
     """
     used = noise > 0
-    residuals, scores = [], []
+    residuals, scores, late = [], [], 0.0
     for rows in instants:
         rows = rows[used] / noise[used, None, None]
-        left = rows @ numbers
+        left = rows[:, :, : numbers.size] @ numbers
         residuals.append(left.T)
-        scores.append(np.einsum("jti,jt->ti", rows[:, :, kept], left) @ inverse)
+        columns = rows[:, :, kept] @ inverse
+        scores.append(np.einsum("jti,jt->ti", columns, left))
+        late += np.einsum("jti,jtk->ik", columns, rows[:, :, numbers.size :])
     omega = score_covariance(np.concatenate(residuals), np.concatenate(scores))
     lasting = np.einsum("ij,jk,ik->i", inverse, omega, inverse)
     ratio = lasting / np.maximum(np.sum(inverse**2, 1), 1e-300)
-    return np.sqrt(np.maximum(1.0, ratio))
+    moved = np.linalg.norm(inverse @ late, axis=1)
+    return np.sqrt(np.maximum(1.0, ratio)), moved
 
 
 def no_narrower(

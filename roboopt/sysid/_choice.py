@@ -9,7 +9,8 @@ import numpy as np
 
 from roboopt.data import Trajectory
 from roboopt.dynamics import ParametricTwin
-from roboopt.sysid._fitter import Estimate, Fitter
+from roboopt.sysid._estimate import Estimate
+from roboopt.sysid._fitter import Fitter
 from roboopt.sysid._forecast import forecasts
 from roboopt.sysid._preparation import lead_steps
 from roboopt.sysid._refinement import FORECAST_S, with_time_step

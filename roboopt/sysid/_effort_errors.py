@@ -1,7 +1,7 @@
 """Errors of the efforts that a robot's motion takes, beside the recorded ones."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from roboopt.dynamics import ParametricTwin, joint_numbers, linear_parameters
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._base_parameters import BaseParameter, base_parameters
 from roboopt.sysid._condensed import Condensed, effort_rows, is_condensable
+from roboopt.sysid._estimate import late_efforts
 from roboopt.sysid._fitter import effort_windows
 from roboopt.sysid._friction_kinds import MissingFriction, missing_friction
 from roboopt.sysid._friction_velocity import scale_intervals, with_scale_slopes
@@ -72,12 +73,13 @@ def effort_errors(
     held_out: Sequence[Trajectory],
     cutoff: float | None,
     velocities: Sequence[str] = (),
+    delays: np.ndarray | None = None,
 ) -> EffortErrors:
     """Return the errors on what was held out of the fit, if anything was.
 
     Least squares are fitted to `training`. All are prepared as the efforts of the fit
     were; `error` is that of the fit, and `velocities` are the velocity scales of
-    friction that were fitted too.
+    friction that were fitted too; `delays` those of `Estimate.delays_left`.
     """
     judging = held_out or training
     joints = model.actuated
@@ -104,7 +106,7 @@ def effort_errors(
     noise = np.maximum(known.rms(best), judge.rms(best))
     spread = np.sqrt(oversampling(error, training, cutoff)) * noise
     models, numbers = (before, model), (given, fitted)
-    instants = (rows for _, rows in effort_rows(error, before, windows))
+    instants = _late_rows(error, before, windows, delays)
     base = base_parameters(known, spread, models, numbers, free, slopes, instants)
     return EffortErrors(
         joints,
@@ -125,6 +127,23 @@ def oversampling(
         return 1.0
     rate = 1 / (runs[0].time_step * error.every)
     return max(1.0, rate / independent_rate(cutoff))
+
+
+def _late_rows(
+    error: InverseDynamicsError,
+    model: ParametricTwin,
+    data: Trajectory,
+    delays: np.ndarray | None,
+) -> Iterator[np.ndarray]:
+    """Yield [Y, τ] at instants, and beside τ what delays add to it."""
+    moved = [] if delays is None else late_efforts(data, delays)
+    late = [
+        error.motions(model, dataclasses.replace(data, actions=one))[-1]
+        for one in moved
+    ]
+    late = [np.asarray(one).reshape(-1, model.joints).T[..., None] for one in late]
+    for at, rows in effort_rows(error, model, data):
+        yield np.concatenate([rows, *(one[:, at] for one in late)], -1)
 
 
 def with_likely_scales(

@@ -2,14 +2,15 @@
 
 Efforts f that come τ late are f(t − τ) ≈ f(t) − τ ḟ(t): least squares in the base
 parameters get one more column, −ḟ of the efforts that they fitted, whose number is τ.
-Left in, a delay makes up damping, τ I ω² of an inertia I that swings at ω, which no
-interval counts. A filter or a log delays all joints alike; what a model lacks of a
-gear does not, and is no delay.
+Left in, a delay makes up damping, τ I ω² of an inertia I that swings at ω. A filter or
+a log delays all joints alike; what a model lacks of a gear does not, and is no delay.
+Intervals count what is left of a delay, by its standard deviation.
 """
 
 import dataclasses
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,12 @@ from roboopt.sysid._preparation import (
     outlasts,
     smoothed,
 )
-from roboopt.sysid._smoothing import Smoothing, halved, least_squares_numbers
+from roboopt.sysid._smoothing import (
+    Smoothing,
+    halved,
+    least_squares_numbers,
+    noisier_samples,
+)
 
 MAX_CHOICE_SAMPLES = 4000  # to choose the cutoff, or the timing of efforts
 MIN_SIGNIFICANCE = 4.0  # standard errors of a delay
@@ -43,7 +49,6 @@ MAX_DIFFERENCE = 0.2  # of a joint from the common delay, beside three standard 
 MAX_REST = 0.1  # of a delay, that is left once efforts are taken earlier
 MAX_SHIFTS = 4
 MAX_DELAY_INSTANTS = 3000
-DELAY_CUTOFFS = slice(1, 3)  # noise in accelerations makes delays seem shorter
 
 
 def timed(
@@ -79,7 +84,7 @@ def timed(
             fitter.late = late
             warnings.warn(str(late), stacklevel=2)
     else:
-        fitter.samples, fitter.delay = given, 0.0
+        fitter.samples, fitter.delay, fitter.delays_left = given, 0.0, None
     return runs, tests, like_simulated
 
 
@@ -114,56 +119,116 @@ def _excess(
 def _take_earlier(fitter: Fitter, step: float, cutoff: float) -> Finding | None:
     """Take efforts of `fitter.samples` earlier if those of all joints are late alike.
 
-    Returns what is to be said, and sets `fitter.delay`. Motion ends at `cutoff` [Hz].
+    Returns what is to be said, and sets `fitter.delay` and `fitter.delays_left`. Motion
+    ends at `cutoff` [Hz].
     """
     if not is_condensable(fitter.effort_error(fitter.samples[0][0]), fitter.start):
         return None
     try:
-        delay, deviation = _delay(fitter, step, cutoff)
+        found = _delay(fitter, step, cutoff)
     finally:
         fitter.response = None
-    if abs(delay) < MIN_DELAY_STEPS * step:
+    if found is None:
+        return None
+    delay, deviation = found.common, found.deviation
+    fitter.delays_left = found.left(step)
+    if not found.is_taken(step):
         return None
     fitter.delay = delay
     fitter.samples = tuple(
         [_earlier(run, delay) for run in part] for part in fitter.samples
     )
     late, early = ("late", "earlier") if delay > 0 else ("early", "later")
+    joints = "all joints" if fitter.start.joints > 1 else "the joint"
     return Finding(
         "late_efforts",
         "warning",
-        f"the efforts of all joints come {1000 * abs(delay):.2f} ± "
+        f"the efforts of {joints} come {1000 * abs(delay):.2f} ± "
         f"{2000 * deviation:.2g} ms {late} against the positions, as filters and logs "
         f"make them: they are taken so much {early} here.",
     )
 
 
-def _delay(fitter: Fitter, step: float, cutoff: float) -> tuple[float, float]:
-    """Return how late the efforts are [s], and its standard error; 0 if they are not.
+@dataclass(frozen=True)
+class _Lateness:
+    """How late the efforts of the joints are, with standard deviations [s]."""
 
-    All joints must agree, and what is left once they are taken earlier must be little.
+    each: np.ndarray
+    deviations: np.ndarray
+    common: float
+    deviation: float
+    settled: bool
+    """Whether little is left once efforts are taken so much earlier."""
+
+    @property
+    def is_common(self) -> bool:
+        """Return whether all joints may have the common delay."""
+        apart = np.abs(self.each - self.common) - 3 * self.deviations
+        return not np.any(apart > MAX_DIFFERENCE * abs(self.common))
+
+    def is_taken(self, step: float) -> bool:
+        """Return whether the efforts are to be taken earlier by the common delay."""
+        clear = np.abs(self.each) > MIN_SIGNIFICANCE * self.deviations
+        significant = abs(self.common) > MIN_SIGNIFICANCE * self.deviation
+        several = np.sum(clear) >= min(2, self.each.size)
+        large = abs(self.common) >= MIN_DELAY_STEPS * step
+        return bool(
+            self.is_common and self.settled and significant and several and large
+        )
+
+    def left(self, step: float) -> np.ndarray:
+        """Return what delays are left, as `Estimate.delays_left`."""
+        if not self.is_common:
+            return np.diag(np.hypot(self.each, self.deviations))
+        given = 0.0 if self.is_taken(step) else self.common
+        return np.full((self.each.size, 1), np.hypot(given, self.deviation))
+
+
+def _delay(fitter: Fitter, step: float, cutoff: float) -> _Lateness | None:
+    """Return how late the efforts are, None if recordings are too short to tell.
+
+    Motion is smoothed above the cutoff [Hz] at which the delay is known best: noise is
+    more above a high one, and filters delay fast motion less than slow one.
     """
-    for low in halved(cutoff)[DELAY_CUTOFFS]:
-        model, total = None, 0.0
-        for _ in range(MAX_SHIFTS):
-            sampled = [_earlier(run, total) for run in fitter.samples[0]]
-            seen = _prepared(fitter, evenly(sampled, step, held=False), low)
-            if seen is None:
-                return 0.0, 0.0
-            if model is None:
-                model, _ = with_friction_velocity(fitter.start, *seen)
-            each, deviations, more, deviation = _delays(seen[0], model, seen[1])
-            if not total:
-                if abs(more) < MIN_SIGNIFICANCE * deviation:
-                    return 0.0, 0.0
-                apart = np.abs(each - more) - 3 * deviations
-                clear = np.abs(each) > MIN_SIGNIFICANCE * deviations
-                if np.sum(clear) < 2 or np.any(apart > MAX_DIFFERENCE * abs(more)):
-                    break
-            total += more
-            if abs(more) <= max(2 * deviation, MAX_REST * abs(total)):
-                return total, deviation
-    return 0.0, 0.0
+    best = None
+    for low in halved(cutoff):
+        found = _lateness(fitter, step, low)
+        if found is None or (best and found.deviation > best.deviation):
+            break
+        best = found
+    return best
+
+
+def _lateness(fitter: Fitter, step: float, cutoff: float) -> _Lateness | None:
+    """Return how late the efforts are, of motion below `cutoff` [Hz]."""
+    model, total = None, 0.0
+
+    def left(runs: Sequence[Trajectory]) -> tuple[Any, ...] | None:
+        nonlocal model
+        if (seen := _prepared(fitter, runs, cutoff)) is None:
+            return None
+        if model is None:
+            model, _ = with_friction_velocity(fitter.start, *seen)
+        return _delays(seen[0], model, seen[1])
+
+    found: tuple[Any, ...] | None = ()
+    sampled, settled = fitter.samples[0], False
+    for _ in range(MAX_SHIFTS):
+        sampled = [_earlier(run, total) for run in fitter.samples[0]]
+        if (found := left(evenly(sampled, step, held=False))) is None:
+            return None
+        total += found[2]
+        settled = abs(found[2]) <= max(2 * found[3], MAX_REST * abs(total))
+        if settled:
+            break
+    each, deviations, more, deviation = found
+    # What as much noise again changes; both signs, free of what is linear in it.
+    noisy = [left(noisier_samples(sampled, step, sign)) for sign in (1, -1)]
+    bias = np.mean([one[2] for one in noisy if one is not None]) - more
+    # A filter of first order delays an oscillation ω by atan(ω τ)/ω ≈ τ − τ (ω τ)²/3.
+    less = total * (2 * np.pi * cutoff * total) ** 2 / 3
+    known = float(np.linalg.norm([deviation, bias, less]))
+    return _Lateness(each + total - more, deviations, total, known, settled)
 
 
 def _earlier(run: Trajectory, delay: float) -> Trajectory:

@@ -7,7 +7,7 @@ Khalil, 1992); a wide prior around the robot as given holds what they do not tel
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,18 +20,13 @@ from roboopt._core import AnyArray
 from roboopt._interrupt import keep
 from roboopt._progress import counted
 from roboopt.data import Trajectory, sliding_windows
-from roboopt.diagnose import (
-    Explanation,
-    Finding,
-    IdentifiabilityReport,
-    explain_residuals,
-    identifiability,
-)
+from roboopt.diagnose import Explanation, Finding, explain_residuals
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
 from roboopt.optimize import Bound, Checkpoint, Fit, OneLog, Result, least_squares
 from roboopt.sysid._condensed import Condensed, CondensedEffortError, is_condensable
-from roboopt.sysid._friction_velocity import bounded_scales, with_velocities
+from roboopt.sysid._estimate import Estimate
+from roboopt.sysid._friction_velocity import bounded_scales
 from roboopt.sysid._nearest_possible import nearest_possible
 from roboopt.sysid._preparation import common_length, lead_steps
 from roboopt.sysid._sizes import rms, sizes
@@ -45,57 +40,6 @@ STOP_REASONS = {
     "steps": "the last fit took all its steps",
     "interrupted": "interrupted",
 }
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One fit: the errors that it minimized, on which data, and its outcome."""
-
-    parts: Mapping[str, Any]
-    """Objectives in units of their noise, by "effort" and "motion"."""
-    data: Mapping[str, Trajectory]
-    result: Result
-    cutoff: float | None = None
-    """Frequency above which the data are smoothed [Hz]."""
-    training: tuple[Trajectory, ...] = ()
-    """The recordings of the fit, as a simulation is compared with them."""
-    held_out: tuple[Trajectory, ...] = ()
-    in_steps: Callable[[float], Sequence[Sequence[Trajectory]]] | None = None
-    """Both as a simulation in other steps [s] has them; None for clean recordings."""
-    velocities: tuple[str, ...] = ()
-    """The velocity scales of friction that the recordings were asked for."""
-    efforts: tuple[InverseDynamicsError, Sequence, Sequence] | None = None
-    """What efforts are judged by: their error, and the recordings of the fit and those
-    held out. None for robots with passive joints."""
-    excess: np.ndarray | None = None  # as in `Smoothing`
-    without_offsets: bool = False
-    """Whether offsets of the efforts were left out."""
-
-    @property
-    def model(self) -> ParametricTwin:
-        """Return the fitted model."""
-        return self.result.model
-
-    @property
-    def judged(self) -> ParametricTwin:
-        """Return the fitted model, velocity scales of friction among its parameters."""
-        return with_velocities(self.model, self.velocities)
-
-    def identifiability(self) -> IdentifiabilityReport:
-        """Judge the parameters, by the efforts where every joint is driven.
-
-        Residuals of efforts are noise from instant to instant; the errors within a
-        window of motion are one mistake over and over.
-        """
-        model, kind = self.judged, "motion"
-        driven = len(model.actuated) == model.joints
-        if "effort" in self.parts and (driven or len(self.parts) == 1):
-            kind = "effort"
-        # What a rotor at 0 lacks, its link may have: 0 is not known then.
-        lower, upper = np.array(model.lower()), model.upper()
-        lower[[name.startswith("armature[") for name in model.names]] = -np.inf
-        bounds = [Bound(lambda m: m.coordinates, lower, upper)]
-        return identifiability(self.parts[kind], model, self.data[kind], bounds=bounds)
 
 
 def bounds_of(model: ParametricTwin, speeds: AnyArray | None = None) -> list[Bound]:
@@ -146,6 +90,7 @@ class Fitter:
     """Recordings of the fit, and held out, before they are resampled evenly."""
     late: Finding | None = None  # on efforts that are taken earlier, by `delay` [s]
     delay: float = 0.0
+    delays_left: np.ndarray | None = None  # as in `Estimate`
     response: np.ndarray | None = None  # by which the model's efforts are filtered
     condensed: tuple[tuple, Condensed] | None = None
     """The condensed data of the last fit of efforts, and what they were made of."""

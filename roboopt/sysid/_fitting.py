@@ -26,9 +26,9 @@ from roboopt.sysid._choice import (
 )
 from roboopt.sysid._condensed import is_condensable
 from roboopt.sysid._effort_times import sparsely, timed
+from roboopt.sysid._estimate import Estimate
 from roboopt.sysid._fitter import (
     NOISY_TOLERANCE,
-    Estimate,
     Fitter,
     effort_windows,
     weighted,
@@ -227,6 +227,7 @@ def fit_noisy(
         found,
         velocities=(*asked, *wanted),
         excess=made.excess,
+        delays_left=fitter.delays_left,
         efforts=efforts,
         training=tuple(shown),
         held_out=tuple(judging),

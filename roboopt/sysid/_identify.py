@@ -33,7 +33,8 @@ from roboopt.rollouts import robot_notes
 from roboopt.sysid._base_parameters import no_narrower
 from roboopt.sysid._checks import check_arguments, check_runs, check_sources, last_said
 from roboopt.sysid._effort_errors import effort_errors, with_likely_scales
-from roboopt.sysid._fitter import Estimate, Fitter
+from roboopt.sysid._estimate import Estimate
+from roboopt.sysid._fitter import Fitter
 from roboopt.sysid._fitting import are_clean, fit_clean, fit_noisy
 from roboopt.sysid._friction_velocity import with_names
 from roboopt.sysid._preparation import evenly
@@ -309,7 +310,8 @@ def identify(
         if found.efforts is not None:
             error_of, seen, unseen = found.efforts
             judged = error_of, fitter.start, model, seen, unseen
-            efforts = effort_errors(*judged, found.cutoff, found.velocities)
+            more = found.cutoff, found.velocities, found.delays_left
+            efforts = effort_errors(*judged, *more)
             base = efforts.base if made.explained_by_efforts else ()
             left = {"excess": found.excess, "without_offsets": found.without_offsets}
             efforts = dataclasses.replace(efforts, base=base, **left)

@@ -23,7 +23,7 @@ from roboopt.data import sliding_windows
 from roboopt.dynamics import ParametricTwin, Twin
 from roboopt.objectives import PredictionError
 from roboopt.optimize import Fit
-from roboopt.sysid._fitter import Estimate
+from roboopt.sysid._estimate import Estimate
 from roboopt.sysid._sizes import rms
 
 BIAS = 0.5  # of a standard error

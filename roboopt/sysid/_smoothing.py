@@ -171,7 +171,7 @@ def _filtered(
     left = condensed.rms(numbers)
 
     def noisier(sign: int) -> Condensed:
-        more = made.prepared(_noisier(sampled, step, sign))
+        more = made.prepared(noisier_samples(sampled, step, sign))
         return Condensed.of(error, model, effort_windows(more, response))
 
     # Noise like that of the positions, once more, adds what it added before.
@@ -203,7 +203,9 @@ def _filtered(
     return made, float(np.linalg.norm(moved))
 
 
-def _noisier(sampled: Sequence[Trajectory], step: float, sign: int) -> list[Trajectory]:
+def noisier_samples(
+    sampled: Sequence[Trajectory], step: float, sign: int
+) -> list[Trajectory]:
     """Return the recordings with twice the variance of their positions' noise.
 
     It is that of the samples, before these are interpolated in even steps [s].

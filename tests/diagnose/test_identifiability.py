@@ -72,6 +72,17 @@ def test_the_interval_of_a_regression_by_hand():
     assert verdict.combinations == ()
 
 
+def test_what_was_not_fitted_widens_intervals_by_hand():
+    # A quantity that adds 0.3 x to the residuals moves θ by 0.3; one that adds what no
+    # θ explains moves nothing. The variances add: 4/30 + 0.3².
+    data, model = (X, 5 * X[:, 0] + SIGNS), jnp.array([5.0])
+    uncertain = np.stack([0.3 * X[:, 0], SIGNS])
+    found = identifiability(Regression(), model, data, uncertain=uncertain)
+    np.testing.assert_allclose(found.covariance, [[4 / 30 + 0.09]])
+    half = Z * np.sqrt(4 / 30 + 0.09)
+    np.testing.assert_allclose([found.lower, found.upper], [[5 - half], [5 + half]])
+
+
 def test_the_interval_of_a_mass_is_that_of_its_logarithm():
     # m = e^μ = 5: dy/dμ = 5 x, so that μ is known to Z √(4/3/250).
     model = named([np.log(5.0)], positive=(True,))
