@@ -131,9 +131,9 @@ def least_squares(
                 spent = time.perf_counter() - began
                 status = Status(step, loss, loss, search.model, spent)
                 show(step, f"step {step} of {steps}: loss {loss:.6g}")
+                told.tell(step, search.metrics())
                 with exposed():
                     stopped = callback is not None and callback(status) is True
-                    told.tell(step, search.metrics())
                 if part is not None and part.is_due():
                     part.write(*search.checkpoint(losses, earlier + spent))
                 if stopped:
@@ -144,8 +144,8 @@ def least_squares(
                     reason = "seconds"
         except KeyboardInterrupt:
             reason = "interrupted"
-        taken = len(losses) - 1
-        spent = earlier
+        told.tell_rest()
+        taken, spent = len(losses) - 1, earlier
         if not 1 < resumed == len(losses):
             spent += time.perf_counter() - began
         if part is not None and (taken or reason != "interrupted"):

@@ -144,14 +144,12 @@ class Run:
                     chunk, due = agreed(devices, chunk, due)
                     if taken:
                         hold = not (due or self.problem.noisy)
-                        with exposed():
-                            self.log.tell(self.taken - taken, self.rows[-1], hold=hold)
+                        self.log.tell(self.taken - taken, self.rows[-1], hold=hold)
                     if due:
                         self._save(state)
                     status = self._status(state)
                     validated = self.problem.validation is not None
-                    words = status.described(self.steps, validated=validated)
-                    show(status.step, words)
+                    show(status.step, status.described(self.steps, validated=validated))
                     early = taken < (1 if self.on_host else count)
                     reason = self._ended(state, early, status)
                 reason = end if reason == "steps" else reason
@@ -161,7 +159,7 @@ class Run:
                 reason = "interrupted"
             except SourceFailed as error:
                 reason, self.failure = "source", str(error)
-            self.log.tell_held()
+            self.log.tell_rest()
             if self.rows:
                 self._save(state)
         return self._result(state, reason)
@@ -356,8 +354,7 @@ class Run:
     def _history(self) -> dict[str, np.ndarray]:
         if not self.rows:
             return {"loss": np.zeros(0)}
-        names = self.rows[0]
-        return {n: np.concatenate([rows[n] for rows in self.rows]) for n in names}
+        return {n: np.concatenate([r[n] for r in self.rows]) for n in self.rows[0]}
 
     def _result(self, state: State, reason: str) -> Result:
         model, loss = self._best(state)

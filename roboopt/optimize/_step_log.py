@@ -1,5 +1,6 @@
 """What a user's `log` is told of a descent: the numbers of every step, by name."""
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 
 from roboopt._errors import require
+from roboopt._interrupt import check
 from roboopt.optimize._notes import PATH
 
 Log = Callable[[int, dict[str, float]], Any]
@@ -26,10 +28,11 @@ class StepLog:
         known = log is None or (callable(log) and not isinstance(log, type))
         require(known, "log", "be a function `(step, metrics)` or None", log)
         self._log = log if jax.process_index() == 0 else None
-        self._held: tuple[int, Mapping[str, np.ndarray]] | None = None
+        self._told, self._waiting = 0, list[tuple[int, Mapping[str, np.ndarray]]]()
 
     def resume(self, taken: int) -> None:
         """Go on after so many steps, which were told before the interruption."""
+        self._told = taken
         if isinstance(self._log, OneLog):
             self._log.resume(taken)
 
@@ -40,37 +43,48 @@ class StepLog:
 
         With `hold`, the last one is told with the next ones, which note in `rows` how
         much it has lowered the loss.
+
+        Raises:
+            KeyboardInterrupt: between steps, in a descent that is `shielded`; those
+                left are told by `tell_rest`.
         """
-        self.tell_held()
-        last = len(rows["loss"]) - 1
-        if hold:
-            # Views: they show what is noted later.
-            self._held = first + last, {name: x[last:] for name, x in rows.items()}
-            rows = {name: x[:last] for name, x in rows.items()}
-        self._tell(first, rows)
+        self._waiting.append((first, rows))
+        self._tell(hold, check)
 
-    def tell_held(self) -> None:
-        """Tell of the step that is held, if there is one."""
-        held, self._held = self._held, None
-        if held is not None:
-            self._tell(*held)
+    def tell_rest(self) -> None:
+        """Tell of the steps that are left; an interruption then leaves them untold."""
+        with contextlib.suppress(KeyboardInterrupt):
+            self._tell(False, lambda: None)
 
-    def _tell(self, first: int, rows: Mapping[str, np.ndarray]) -> None:
-        if self._log is None:
-            return
-        for step, metrics in enumerate(_metrics(rows), first):
-            try:
-                self._log(step, metrics)
-            except Exception as error:
-                if step == 0:
-                    raise
-                said = f"{type(error).__name__}: {error}"
-                warnings.warn(
-                    f"`log` failed at step {step} and is no longer called ({said}).",
-                    stacklevel=2,
-                )
-                self._log = None
+    def _tell(self, hold: bool, ask: Callable[[], None]) -> None:
+        """Tell of the waiting steps, if need be but the last, and ask before each."""
+        while self._log is not None and self._waiting:
+            first, rows = self._waiting[0]
+            held = int(hold and len(self._waiting) == 1)
+            own = slice(self._told - first, len(rows["loss"]) - held)
+            steps = _metrics({name: x[own] for name, x in rows.items()})
+            for step, metrics in enumerate(steps, self._told):
+                ask()
+                self._told = step + 1
+                self._call(step, metrics)
+            if held:
                 return
+            del self._waiting[0]
+
+    def _call(self, step: int, metrics: dict[str, float]) -> None:
+        if self._log is None:  # It failed at a step before.
+            return
+        try:
+            self._log(step, metrics)
+        except Exception as error:
+            if step == 0:
+                raise
+            said = f"{type(error).__name__}: {error}"
+            warnings.warn(
+                f"`log` failed at step {step} and is no longer called ({said}).",
+                stacklevel=2,
+            )
+            self._log = None
 
 
 class OneLog:

@@ -55,6 +55,25 @@ assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 time.sleep(0.2)  # nothing may come late
 print("as before", flush=True)
 """
+LOGGED = """
+import signal
+import jax.numpy as jnp
+from roboopt import minimize
+
+def flat(model, batch):
+    return jnp.sum(model**4)
+
+def log(step, metrics):
+    told.append(metrics["loss"])
+    if step == 2000:  # In the steps of a tenth of a second, and most of all such.
+        print("begun", flush=True)
+
+told = []
+signal.signal(signal.SIGINT, signal.default_int_handler)
+settings = {"tolerance": 0.0, "patience": 10**8, "log": log}
+found = minimize(flat, jnp.full(64, 1e3), None, steps=10**8, **settings)
+print(found.reason, found.steps > 2000, told == found.history["loss"].tolist())
+"""
 ENDLESS = "--timesteps", "100000000", "--width", "8", "--depth", "1"
 LEARNING = "reinforce", "CartPole-v1", "--no-video", *ENDLESS
 TUNING = "tune", "cart-pole", "--no-video", "--episodes", "2", "--duration", "0.5"
@@ -183,6 +202,16 @@ def test_a_descent_ends_whether_it_compiles_or_steps(begun, size, seconds):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert out.startswith("interrupted") and out.endswith("as before\n")
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.33])
+def test_a_log_has_every_step_of_a_descent_that_is_interrupted(begun, seconds):
+    process = begun(LOGGED)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out == "interrupted True True\n"
 
 
 def test_a_background_job_hears_the_signal_that_it_does_not_ignore():

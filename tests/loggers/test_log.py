@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import json
 import re
+import signal
 import struct
 import time
 from pathlib import Path
@@ -114,6 +115,76 @@ def test_a_log_that_fails_costs_no_result():
     with pytest.raises(ro.RobooptError, match="`log` must be a function"):
         kind: Any = TensorBoard
         ro.minimize(valley, jnp.zeros(2), TARGET, log=kind, **settings)
+
+
+@pytest.mark.parametrize("optimizer", [None, optax.adam(0.1)])
+def test_steps_are_told_though_a_signal_comes_while_others_are(optimizer, tmp_path):
+    told, again = Told(), Told()
+    settings: dict[str, Any] = {
+        "optimizer": optimizer,
+        "tolerance": 0.0,
+        "patience": 10**6,
+        "checkpoint": tmp_path / "c",
+    }
+
+    def bowl(model, batch):  # so flat that it is never at its bottom
+        return jnp.sum((model - batch) ** 4)
+
+    def log(step, metrics):
+        if step == 40:
+            signal.raise_signal(signal.SIGINT)
+        told(step, metrics)
+
+    start = jnp.full(2, 1e3)
+    result = ro.minimize(bowl, start, TARGET, steps=10**6, log=log, **settings)
+    assert result.reason == "interrupted" and result.steps > 40
+    assert told.column("loss") == result.history["loss"].tolist()
+    steps = result.steps + 9
+    result = ro.minimize(bowl, start, TARGET, steps=steps, log=again, **settings)
+    assert told.steps + again.steps == list(range(steps + 1))
+
+
+def test_a_second_signal_ends_a_log_that_takes_long():
+    told = Told()
+
+    def log(step, metrics):
+        told(step, metrics)
+        if step >= 40:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("was not interrupted")
+
+    settings: dict[str, Any] = {"steps": 10**6, "optimizer": optax.adam(1e-6)}
+    found = ro.minimize(
+        valley, jnp.zeros(2), TARGET, patience=10**6, log=log, **settings
+    )
+    # The second is in one of the steps that are left, if there is one.
+    assert found.reason == "interrupted"
+    assert told.steps in ([*range(41)], [*range(42)])
+
+
+@pytest.mark.parametrize("of_callback", [True, False])
+def test_least_squares_tell_all_steps_that_they_took_before_a_signal(of_callback):
+    told = Told()
+
+    class Bowl(ResidualObjective):
+        def residuals(self, model, batch):
+            return (model - batch) ** 3
+
+    def callback(status):
+        if of_callback and status.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    def log(step, metrics):
+        if not of_callback and step == 3:
+            signal.raise_signal(signal.SIGINT)
+        told(step, metrics)
+
+    found = ro.optimize.least_squares(
+        Bowl(), jnp.zeros(2), TARGET, tolerance=0.0, callback=callback, log=log
+    )
+    assert found.reason == "interrupted" and found.steps == 3
+    assert told.column("loss") == found.history["loss"].tolist()
 
 
 def test_a_resumed_descent_goes_on_counting(tmp_path):
