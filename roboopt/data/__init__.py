@@ -6,6 +6,7 @@ from roboopt.data._files import read_archive as read_archive
 from roboopt.data._files import require_writing as require_writing
 from roboopt.data._files import sweep as sweep
 from roboopt.data._files import write_json as write_json
+from roboopt.data._lost_samples import lost_samples as lost_samples
 from roboopt.data._normalizer import Normalizer as Normalizer
 from roboopt.data._smoothing import differentiate as differentiate
 from roboopt.data._smoothing import low_pass as low_pass

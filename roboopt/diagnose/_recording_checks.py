@@ -9,7 +9,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt._progress import counted
-from roboopt.data import Trajectory, sample_times, single_recordings
+from roboopt.data import Trajectory, lost_samples, sample_times, single_recordings
 from roboopt.diagnose._finding import Finding, error, warning
 from roboopt.diagnose._joint_checks import (
     MIN_RATIO_TRAVEL,
@@ -132,7 +132,7 @@ def _one_each(name: str, value: Any, default: Sequence[Any]) -> Sequence[Any]:
 
 
 def _broken(run: Trajectory) -> Iterator[Finding]:
-    """Find values that are not finite, and times that do not increase."""
+    """Find values that are not finite or lost, and times that do not increase."""
     for name in ("times", "observations", "actions", "efforts"):
         value = getattr(run, name)
         value = np.asarray(0 if value is None else value, float)
@@ -151,6 +151,14 @@ def _broken(run: Trajectory) -> Iterator[Finding]:
                 f"the {name} hold {len(large)} values beyond any robot's, the first "
                 f"{value[place]:.3g} at {place}: remove these samples.",
             )
+    positions, _ = np.split(np.asarray(run.observations, float), 2, axis=1)
+    zeros = np.flatnonzero(lost_samples(positions))
+    if zeros.size:
+        yield error(
+            "zeros",
+            f"all positions of {zeros.size} samples, {zeros[0]} to {zeros[-1]}, are 0 "
+            "at once, far from those around: lost samples; cut them.",
+        )
     back = np.flatnonzero(np.diff(sample_times(run)) <= 0)
     if back.size:
         yield error(

@@ -133,10 +133,11 @@ class Fitter:
         last = dataclasses.replace(last, seconds=seconds, history=history)
         if interrupted:
             last = dataclasses.replace(last, reason="interrupted")
-        if count == 1:
+        elif count == 1:
             return last
         taken = counted(sum(each.steps for each in made), "step")
-        message = f"{STOP_REASONS[last.reason]} after {taken} in {count} fits"
+        message = f"{STOP_REASONS[last.reason]} after {taken}"
+        message += f" in {count} fits" * (count > 1)
         return dataclasses.replace(last, message=message)
 
     def fit(

@@ -183,3 +183,38 @@ def test_samples_that_are_not_there_are_a_gap_as_those_without_numbers_are(
     jitter = np.cumsum(steps)
     run, _ = read(road(tmp_path, rows_without()[jitter[jitter < COUNT]]))
     assert run.steps > 100
+
+
+@pytest.mark.parametrize("lost", [[slice(70, 110)], [slice(0, 30)], [slice(150, 200)]])
+@pytest.mark.parametrize("written", [as_csv, as_npz, as_frame])
+def test_zeros_amid_a_motion_are_lost_samples(tmp_path, written, lost):
+    rows = np.hstack([TIMES[:, None], Q + 1, DQ, TAU])
+    for part in lost:
+        rows[part, 1:5] = 0
+    runs, said = read_told(written(tmp_path, rows), joints=JOINTS)
+    kept = np.concatenate([run.observations for run in runs])
+    np.testing.assert_array_equal(kept, np.delete(rows[:, 1:5], np.r_[tuple(lost)], 0))
+    assert f"{lost[0].start} to {lost[0].stop - 1}" in said and "0 at once" in said
+
+
+def test_single_zeros_are_left_out(tmp_path):
+    rows = np.hstack([TIMES[:, None], Q + 1, DQ, TAU])
+    rows[[40, 90], 1:3] = 0
+    (run,), said = read_told(as_csv(tmp_path, rows), joints=JOINTS)
+    assert run.steps == COUNT - 3 and "between 40 and 90" in said
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        np.maximum(TIMES - 1, 0) ** 2,  # rests at zero, and then goes on
+        np.round(np.sin(20 * TIMES), 1),  # comes to zero as it moves
+        np.where(TIMES < 1, 0, 0.1),  # never moves but once
+    ],
+)
+def test_a_robot_may_be_at_zero(tmp_path, position):
+    rows = np.stack([TIMES, *[position] * 2, *[0 * TIMES + 1] * 4], 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (run,) = read_told(as_csv(tmp_path, rows), joints=JOINTS)[0]
+    assert run.steps == COUNT - 1

@@ -323,3 +323,12 @@ def test_velocities_that_differ_alike_in_all_joints_tell_the_time_step():
     seen[:, 3] *= 3  # another cause for each joint
     apart = [f.code for f in check_recordings([Trajectory(seen, q[:-1], 0.04)])]
     assert apart.count("velocity_mismatch") == 1 and "time_step" not in apart
+
+
+def test_lost_samples_come_before_suspicions_of_units():
+    run = swung()
+    observations = np.array(run.observations) + 5
+    observations[100:150] = 0
+    (finding,) = check_recordings(changed(run, observations=observations))
+    assert finding.code == "zeros" and finding.severity == "error"
+    assert "100 to 149" in finding.message

@@ -29,8 +29,9 @@ INTERNAL = {
     """,
     "roboopt.data": """
         at_samples atomic_write episode_masks is_episode_folder is_frame joint_motion
-        load_to_show not_among read_archive recording_files recordings_by_source
-        require_writing single_recordings sweep whole_turns with_steps write_json
+        load_to_show lost_samples not_among read_archive recording_files
+        recordings_by_source require_writing single_recordings sweep
+        whole_turns with_steps write_json
     """,
     "roboopt.diagnose": """
         ENDS HISTORY_TITLES KEPT_START WRONG_UNITS explain_descent

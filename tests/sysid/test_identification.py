@@ -194,6 +194,7 @@ def test_ctrl_c_ends_all_fits_with_the_best_so_far(clean, monkeypatch):
     monkeypatch.setattr(_fitter, "least_squares", interrupted)
     found = ro.identify(believed(), [clean], free=FREE)
     assert found.result.reason == "interrupted" and len(calls) == 1
+    assert found.result.message.startswith("interrupted after")
     assert found.model.values().shape == (4,)
 
 

@@ -8,11 +8,12 @@ into the parts around. Samples that are not there at all mean the same, where th
 is longer than uneven sampling makes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt.data._lost_samples import lost_samples
 
 MAX_GAP_STEPS = 10  # median steps between samples to interpolate
 MAX_LEFT_OUT_SHARE = 0.1  # of the samples between the first and the last whole one
@@ -21,6 +22,27 @@ MIN_WHOLE = 3
 MIN_PART = 64  # samples of a part around a gap; shorter ones tell too little
 USUAL_SHARE = 0.95  # of the steps: a pause is many times as long, not jitter
 ROUNDING = 1e-6  # relative
+ZEROS = "positions (all are 0 at once, far from those around)"
+"""What samples that a recorder has lost and filled lack."""
+
+
+def lacking_samples(
+    values: Mapping[str, np.ndarray],
+    positions: Sequence[str],
+    efforts: Sequence[str | None],
+) -> dict[str, np.ndarray]:
+    """Return which samples of a recording have no number, by the name of a column.
+
+    Args:
+        values: all columns by name.
+        positions: the names of those of positions.
+        efforts: of efforts, which act after the last observation no more.
+    """
+    lacking = {name: np.isnan(value) for name, value in values.items()}
+    for name in filter(None, efforts):
+        lacking[name][-1] = False
+    seen = np.stack([values[name] for name in positions], axis=1)
+    return {**lacking, ZEROS: lost_samples(seen)}
 
 
 def whole_samples(

@@ -23,7 +23,7 @@ from roboopt.data.io._columns import (
 )
 from roboopt.data.io._demonstration_table import how_to_name, read_demonstrations
 from roboopt.data.io._find_columns import find_columns, joints_beside
-from roboopt.data.io._gaps import MAX_LEFT_OUT_SHARE, whole_samples
+from roboopt.data.io._gaps import MAX_LEFT_OUT_SHARE, lacking_samples, whole_samples
 from roboopt.data.io._labels import require_one_robot, unread_texts
 from roboopt.data.io._sparse import apart, common_time, on_one_clock
 from roboopt.data.io._table import MAX_SHOWN, Table, is_blank
@@ -256,10 +256,7 @@ def _recordings(
             stamps, values, columns, samples.others, own, options
         )
         numbers, untimed = np.arange(len(stamps.seconds)), {}
-    lacking = {name: np.isnan(value) for name, value in values.items()}
-    for name in columns.efforts or ():
-        if name:
-            lacking[name][-1] = False  # It acts after the last observation.
+    lacking = lacking_samples(values, columns.positions or (), columns.efforts or ())
     parts, note = whole_samples(lacking | untimed, stamps.seconds, numbers)
     if note:
         options.note(f"{where}: {note}")
