@@ -67,15 +67,18 @@ def not_among(
 ) -> list[int]:
     """Return the numbers of the episodes that hold other data than each of `others`.
 
-    A file that is held out may lie in the folder of all.
+    A file that is held out may lie in the folder of all, or in another format, which
+    rounds to float32.
     """
     known = {_content(one) for one in others}
     return [k for k, one in enumerate(episodes) if _content(one) not in known]
 
 
 def _content(episode: Trajectory) -> tuple[bytes, ...]:
-    arrays = np.asarray(episode.observations), np.asarray(episode.actions)
-    return tuple(hashlib.sha256(x.tobytes()).digest() for x in arrays)
+    arrays = episode.observations, episode.actions
+    with np.errstate(over="ignore"):
+        rounded = [np.asarray(x, np.float32) + 0 for x in arrays]  # -0 is 0
+    return tuple(hashlib.sha256(x.tobytes()).digest() for x in rounded)
 
 
 def split_indices(

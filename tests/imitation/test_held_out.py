@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def test_held_out_demonstrations_are_named(tmp_path):
     assert found == [named] * 3
     said = "98 for training, 49 for validation, 49 held out as named"
     assert samples(held_out=[first], validation=[second]) == said
-    # But for its name an episode is new if a number of it is.
-    other = dataclasses.replace(first, actions=np.asarray(first.actions) + 1e-9)
+    # But for its name an episode is new if a number of it is, beyond float32.
+    other = dataclasses.replace(first, actions=np.asarray(first.actions) + 1e-4)
     parts = "196 for training, and by cross-validation for selection"
     named = f"{parts} (4 episodes in 4 parts), 49 held out as named"
     assert samples(held_out=[other]) == named
@@ -69,6 +70,26 @@ def test_held_out_demonstrations_are_named(tmp_path):
             samples(**{name: MASKED})
     with pytest.raises(ro.RobooptError, match="`held_out` must be a file or folder"):
         samples(held_out="missing.npz")
+
+
+def test_held_out_episodes_are_found_among_others_up_to_float32():
+    rng = np.random.default_rng(0)
+    runs = [
+        ro.data.Trajectory(rng.normal(size=(9, 2)), rng.normal(size=(8, 1)), 0.1)
+        for _ in range(4)
+    ]
+    rounded = [
+        dataclasses.replace(
+            run,
+            observations=np.float32(run.observations),
+            actions=np.float32(run.actions),
+        )
+        for run in runs
+    ]
+    load = partial(DemonstrationSet.load, runs, None, seed=0, time_step=None)
+    assert len(load(held_out=rounded[:1]).whole) == 3
+    with pytest.raises(ro.RobooptError, match="`held_out` must leave episodes"):
+        load(held_out=rounded)
 
 
 def test_a_mask_that_leaves_nothing_is_refused(tmp_path):

@@ -114,6 +114,10 @@ def test_what_simulation_recorded_is_found_to_rounding(clean, monkeypatch):
     assert len(found.training) == len(found.held_out) == 1  # no recording is both
     with pytest.raises(ro.RobooptError, match="`held_out` must leave recordings"):
         ro.identify(believed(), [clean], free=FREE, held_out=[clean])
+    seen, acted = np.float32(clean.observations), np.float32(clean.actions)
+    rounded = dataclasses.replace(clean, observations=seen, actions=acted)
+    with pytest.raises(ro.RobooptError, match="`held_out` must leave recordings"):
+        ro.identify(believed(), [clean], free=FREE, held_out=[rounded])
     # The belief is worth nothing beside data that leave only rounding.
     np.testing.assert_allclose(judged(found).values, truth(), rtol=1e-10)
     assert found.error == "effort" and found.cutoff is None
