@@ -239,3 +239,17 @@ def test_groups_of_observations_and_actions_are_read_or_named(tmp_path):
         file["action/gripper"] = acted
     with pytest.raises(ValueError, match="action of .* holds gripper, joints: write"):
         load_episodes(path, time_step=0.1)
+
+
+def test_a_count_of_samples_that_contradicts_the_rows_is_refused(tmp_path):
+    path = robomimic(tmp_path / "x.hdf5", lengths=(6, 6))
+    with h5py.File(path, "a") as file:
+        file["data/demo_1"].attrs["num_samples"] = 4
+    with pytest.raises(ValueError, match="demo_1 .*holds 6, .*`num_samples` is 4"):
+        load_episodes(path)
+    # Rows beyond it that hold the last one, or nothing, are padding.
+    with h5py.File(path, "a") as file:
+        demo = file["data/demo_1"]
+        for name in ("obs/object", "obs/eef_pos", "actions"):
+            demo[name][4:] = demo[name][3]
+    assert [one.steps for one in load_episodes(path)] == [6, 4]

@@ -261,10 +261,7 @@ def _episode(
             f"`path` must hold as many `actions` as `obs` in each group, but {where} "
             f"holds {len(arrays['actions'])} and {len(before)}."
         )
-    told = {name: guard.attribute(group, name) for name in (*PER_EPISODE, "time_step")}
-    told = {name: value for name, value in told.items() if value is not None}
-    if "time_step" in told:  # `write_hdf5` pads no episode.
-        told["valid"] = np.ones(len(before), bool)
+    after = None
     if "next_obs" in group:
         after = _observations(group, "next_obs", guard, options, where)
         if after.shape != before.shape:
@@ -272,6 +269,15 @@ def _episode(
                 f"`path` must hold `next_obs` of the shape of `obs`, but {where} holds "
                 f"{after.shape} and {before.shape}."
             )
+    if (rows := _told_rows(group, guard, before, arrays["actions"], where)) is not None:
+        every = len(before)
+        before, after = before[:rows], None if after is None else after[:rows]
+        arrays = {n: x[:rows] if len(x) == every else x for n, x in arrays.items()}
+    told = {name: guard.attribute(group, name) for name in (*PER_EPISODE, "time_step")}
+    told = {name: value for name, value in told.items() if value is not None}
+    if "time_step" in told:  # `write_hdf5` pads no episode.
+        told["valid"] = np.ones(len(before), bool)
+    if after is not None:
         if not np.array_equal(after[:-1], before[1:], equal_nan=True):
             options.note(
                 f"the `next_obs` of {where} are not its `obs` one step later: only the "
@@ -281,6 +287,28 @@ def _episode(
     if not len(before):
         raise RobooptError(f"`path` must hold observations, but {where} holds none.")
     return {**arrays, **without_last(arrays), **told, "observations": before}
+
+
+def _told_rows(
+    group: Any, guard: Guard, seen: np.ndarray, acted: np.ndarray, where: str
+) -> int | None:
+    """Return how many rows robomimic's `num_samples` tells, None for all.
+
+    Raises:
+        RobooptError: if there are others, and those beyond are no padding.
+    """
+    told, rows = guard.attribute(group, "num_samples"), len(seen)
+    if told is None or np.size(told) != 1 or int(np.ravel(told)[0]) == rows:
+        return None
+    count = int(np.ravel(told)[0])
+    ends = (x[max(count - 1, 0) :] for x in (seen, acted))
+    if 0 < count < rows and all(not x[1:].any() or (x == x[:1]).all() for x in ends):
+        return count
+    raise RobooptError(
+        f"`path` must hold `num_samples` rows in each group, but {where} holds {rows}, "
+        f"and its `num_samples` is {count}: write the one that is right, or delete the "
+        "attribute."
+    )
 
 
 def _observations(

@@ -80,6 +80,8 @@ def read_arrays(
     unused = [*left_out, *(n for n in texts if n not in used)]
     if unused:
         options.note(f"{where}: {', '.join(unused)} left out: no arrays of numbers.")
+    if not episodes and options.columns is None:
+        _require_numbers([*unused], {*arrays} - {*texts}, where, options)
     if not episodes and (parts := _episode_groups(arrays, where, options)):
         yield from parts
         return
@@ -99,6 +101,26 @@ def read_arrays(
     for table in tables.values():
         assert table is not None
         yield from read_table(table, options, told_step(arrays))
+
+
+def _require_numbers(
+    unread: Sequence[str], read: set[str], where: str, options: ReadOptions
+) -> None:
+    """Raise a `RobooptError` for objects or texts in place of positions or efforts."""
+    robot = options.joints or ()
+
+    def quantity(name: str) -> str:
+        return (role_of(name.split(".")[-1], robot) or ("",))[0]
+
+    held = {*map(quantity, read), "", "velocities"}
+    held |= set() if options.driven is None or options.driven else {"efforts"}
+    lost = [name for name in unread if quantity(name) not in held]
+    if lost:
+        raise RobooptError(
+            f"`path` must hold numbers, but `{lost[0]}` of {where}, the "
+            f"{quantity(lost[0])} by its name, holds objects or texts: save it with "
+            "`dtype=float`, with NaN where a number is missing."
+        )
 
 
 def _fields(name: str, value: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
@@ -247,9 +269,12 @@ def _table(
     robot = options.joints or ()
     roles = {name: (role_of(name, robot) or ("",))[0] for name in found}
     whole = {"", *(roles[n] for n, v in found.items() if samples in v.shape)}
+    driven = options.driven is None or len(options.driven) > 0
+    needed = {"positions", *(["efforts"] if driven else [])}
+    needed = needed if options.columns is None else set()
     for name, value in found.items():
         near = abs(max(value.shape) - samples) <= MAX_LACKING_SHARE * samples
-        if not near or roles[name] in whole:
+        if not (near or roles[name] in needed) or roles[name] in whole:
             continue
         if roles[name] != "efforts" or samples - 1 not in value.shape:
             raise RobooptError(
