@@ -71,13 +71,14 @@ NEXTS = {
 @pytest.mark.parametrize("form", ["csv", "parquet", "frame"])
 def test_columns_of_next_observations_are_the_last_ones(tmp_path, name, form):
     table = steps(NEXTS[name])
-    path = table if form == "frame" else tmp_path / f"x.{form}"
+    path = tmp_path / f"x.{form}"
     if form == "csv":
         table.to_csv(path, index=False)
     elif form == "parquet":
         pytest.importorskip("pyarrow")
         table.to_parquet(path)
-    runs = ro.data.load_episodes(path, time_step=0.1)  # A warning would be an error.
+    given = table if form == "frame" else path
+    runs = ro.data.load_episodes(given, time_step=0.1)  # A warning would be an error.
     assert [run.steps for run in runs] == [4, 3]
     for run, (_, own) in zip(runs, steps().groupby("episode"), strict=True):
         rows = own.to_numpy()
