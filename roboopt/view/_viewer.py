@@ -40,6 +40,7 @@ MAX_FRAMES = 600  # of a motion
 PLOT_PERIOD_S = 0.2  # in which the plots show another time
 MAX_PLOTS = 12  # joints
 PLOT_ASPECT = 2.0
+MAX_TITLE = 24  # characters of a joint's name above its plot
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2")
 FOLDERS = {"Learning": 1000.0, "Joints": 2000.0}  # below the controls, in this order
 
@@ -172,17 +173,20 @@ class Viewer:
         """
         import viser.uplot as uplot
 
+        from roboopt.report import readable
+
         for name, points in curves.items():
             steps, values = np.array(points, float).reshape(-1, 2).T
             if (plot := self._curves.get(name)) is not None:
                 plot.data = steps, values
                 continue
-            line = uplot.Series(label=name, stroke=self._color("after"), width=2)
+            title = readable(name)
+            line = uplot.Series(label=title, stroke=self._color("after"), width=2)
             with self._folder("Learning"):
                 self._curves[name] = self.server.gui.add_uplot(
                     (steps, values),
                     (uplot.Series(label="step"), line),
-                    title=name.replace("_", " "),
+                    title=title,
                     scales=_scales(),
                     aspect=PLOT_ASPECT,
                 )
@@ -329,8 +333,11 @@ class Viewer:
         """Draw the joints over time, with a line at the time that is shown."""
         import viser.uplot as uplot
 
+        from roboopt.report import shortened
+
         with self._lock:
             robot, start = self.scene.robot, self._chosen
+            titles = shortened(robot.joint_names, MAX_TITLE)
             now = int(np.abs(self._times - self._time.value).argmin())
             for k, name in enumerate(robot.joint_names[:MAX_PLOTS]):
                 rows = [runs[start][:, k] for runs in self._sampled.values()]
@@ -354,7 +361,7 @@ class Viewer:
                     self._curves[f"joint {name}"] = self.server.gui.add_uplot(
                         data,
                         tuple(series),
-                        title=f"{name} [{unit}]",
+                        title=f"{titles[k]} [{unit}]",
                         scales=_scales(),
                         aspect=PLOT_ASPECT,
                     )

@@ -140,6 +140,21 @@ def test_the_server_shows_the_robot_at_the_chosen_time_and_start(scene, motions)
         urllib.request.urlopen(address, timeout=1)
 
 
+def test_titles_of_plots_fit_and_are_words(tmp_path):
+    name = "shoulder_with_a_name_as_long_as_those_of_some_humanoids"
+    path = tmp_path / "long.urdf"
+    path.write_text(scara(tmp_path).read_text().replace('"shoulder"', f'"{name}"'))
+    scene = Scene.of_urdf(path)
+    motion = {"after": [np.zeros((5, len(scene.robot.joint_names)))]}
+    with Viewer(scene, port=PORT) as viewer:
+        viewer.show(RobotMotions(scene, motion, 0.1))
+        viewer.show_curves({"joule_loss": [(0, 3.0)]})
+        first, *_, last = viewer._curves.values()
+        assert first.title.startswith("shou") and first.title.endswith("[rad]")
+        assert len(first.title) <= 30
+        assert last.title == last.series[1]["label"] == "Joule loss"
+
+
 def test_a_urdf_has_a_slider_for_each_joint_between_its_limits(scene):
     with Viewer(scene, port=PORT) as viewer:
         viewer.add_sliders()
