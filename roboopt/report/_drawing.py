@@ -24,7 +24,8 @@ METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 TICK_STEPS = [1, 2, 2.5, 5, 10]
 MARGIN = 3.0  # of a panel [1/72 in]
 TITLE_PAD, RAISED_PAD, LINE_HEIGHT = 6.0, 15.0, 11.5  # of a panel's title [1/72 in]
-PATH, DIGITS = re.compile(r' d="M[^"]*"'), re.compile(r"(\.\d\d)\d+")
+PLACES = re.compile(r' d="M[^"]*"|translate\([^)]*\)')
+DIGITS = re.compile(r"(\.\d\d)\d+")
 LEGEND_WIDTH = 45  # characters in a line of the legend of a file
 RESOLUTION_DPI = 200  # of files of pixels
 MARKS = "".join(f'<path class="tool {name}"/>' for name in ("hair", "hand", "pick"))
@@ -116,7 +117,8 @@ class Drawing:
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
         svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg, count=2)
         svg = svg.replace(INK, "currentColor")
-        svg = PATH.sub(lambda path: DIGITS.sub(r"\1", path[0]), svg)
+        svg = PLACES.sub(lambda places: DIGITS.sub(r"\1", places[0]), svg)
+        svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
         svg = re.sub(r'id="mark(\d+)">', lambda found: said[int(found[1])], svg)
         svg = re.sub(r'id="(?:note|[xy]tick_\d+)"', 'class="tick"', svg)
         # Identifiers are unique in a file; here they have to be so in the page.

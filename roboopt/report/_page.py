@@ -19,6 +19,7 @@ from typing import Protocol, runtime_checkable
 from roboopt._display import display_width
 from roboopt.data import atomic_write
 from roboopt.report._drawing import Drawing
+from roboopt.report._letters import share_letters
 
 MAX_NUMBER = 40  # characters, an interval's
 STACKED = ' class="stacked"'
@@ -283,24 +284,23 @@ def write_report(
     bound = (UNIT.sub("\N{NO-BREAK SPACE}", sentence) for sentence in whole)
     lead = "".join(f"<p>{marked(sentence)}</p>" for sentence in bound)
     body = "\n".join(s.html(unfold=k == 0) for k, s in enumerate(sections))
-    style = _file("style.css")
+    style = f"<style>\n{_file('style.css')}</style>"
     needed = {"report.js": "<svg", "replay.js": 'class="replay"'}
     script = "".join(
         f"<script>{short(_file(name))}</script>\n"
         for name, mark in needed.items()
         if mark in body
     )
-    name = escape(title)
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(title)}</title>\n{style}\n</head>\n<body>\n<main>\n"
         f"<header><h1>{breakable(title)}</h1>\n"
         f'<div class="verdict">{lead}</div></header>\n'
         f"{body}\n</main>\n{script}</body>\n</html>\n"
     )
     with atomic_write(path) as file:
-        file.write(page.encode())
+        file.write(share_letters(page).encode())
 
 
 def short(script: str) -> str:

@@ -1,7 +1,20 @@
+import re
 from html import escape
 from html.parser import HTMLParser
 
-from roboopt.report import Details, Figure, Notes, Section, Table, Video, write_report
+import numpy as np
+
+from roboopt.report import (
+    Details,
+    Figure,
+    Notes,
+    Panel,
+    Section,
+    Table,
+    Video,
+    traces,
+    write_report,
+)
 
 LEGEND = {"goal": "currentColor dashed", "limit": "currentColor dotted"}
 VOID = {"meta", "wbr", "br", "img", "link", "input"}
@@ -75,6 +88,31 @@ def test_the_verdict_ends_no_line_between_a_number_and_its_unit(tmp_path):
         .replace("-16 m", "−16\xa0m")
         in page
     )
+
+
+def test_a_page_of_many_panels_draws_each_letter_once(tmp_path):
+    time = np.linspace(0, 3, 180)
+    phases = np.arange(10)[:, None]
+    panels = [
+        Panel(f"joint {k}: torque", "N·m", {"before": np.sin((k + 9) * time + phases)})
+        for k in range(20)
+    ]
+    drawn = traces(panels, time[1])
+    section = Section("Motions", [Figure(drawn)])
+    write_report(tmp_path / "a.html", title="A", verdict=[], sections=[section])
+    page = (tmp_path / "a.html").read_text("utf-8")
+    letters = re.findall(r'<path id="\S+" (d="[^"]*" transform="scale[^>]*)/>', page)
+    assert len(letters) > 20 and len({*letters}) == len(letters)
+    known = {*re.findall(r' id="([^"]+)"', page)}
+    used = re.findall(r'href="#([^"]+)"', page)
+    assert {*used} <= known
+    # The same letters are drawn as in the panels by themselves.
+    alone = [re.sub(r"\bf[0-9a-f]{8}-", "", panel.svg) for panel in drawn]
+    assert [re.sub("^f[0-9a-f]{8}-", "", name) for name in used] == [
+        name for svg in alone for name in re.findall(r'href="#([^"]+)"', svg)
+    ]
+    own = sum(len(panel.svg) for panel in drawn)
+    assert own - len(page) > 20 * 6_000  # most of the bytes of a panel's letters
 
 
 def test_text_is_escaped_everywhere(tmp_path):
