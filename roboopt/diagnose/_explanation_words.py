@@ -242,8 +242,8 @@ def _conflicts(found: "Explanation") -> list[str]:
     for i, j in opposed[:MAX_CONFLICTS]:
         one, other = (readable(found.terms[k].name) for k in (j, i))
         said.append(
-            f"{one[:1].upper()}{one[1:]} and {other} pull against each other: the "
-            f"cosine between their gradients{_both(scaled[i, j], plain[i, j])}."
+            f"{one[:1].upper()}{one[1:]} and {other} pull against each other"
+            f"{_measured(scaled[i, j], plain[i, j])}."
         )
     if (more := len(opposed) - MAX_CONFLICTS) > 0:
         pairs_said = "pair of terms does" if more == 1 else "pairs of terms do"
@@ -251,12 +251,17 @@ def _conflicts(found: "Explanation") -> list[str]:
     return said
 
 
-def _both(scaled: float, plain: float) -> str:
-    """Return the cosine per percent, and where they differ that of the gradients."""
-    by_percent = f", per percent of each parameter, is {cosine(scaled)}"
+def _measured(scaled: float, plain: float) -> str:
+    """Return the cosine by which terms do so: per percent, per unit, or by both."""
+    units, said = ("percent", "unit"), ": the cosine between their gradients"
     if (scaled < MIN_OPPOSED) == (plain < MIN_OPPOSED) or not np.isfinite(plain):
-        return by_percent
-    return f" is {cosine(plain)}, and per percent of each parameter {cosine(scaled)}"
+        return f"{said}, per percent of each parameter, is {cosine(scaled)}"
+    if scaled > plain:
+        units, scaled, plain = units[::-1], plain, scaled
+    return (
+        f" per {units[0]} of each parameter{said} is {cosine(scaled)}. "
+        f"Per {units[1]} they do not: it is {cosine(plain)}"
+    )
 
 
 def _steps(found: "Explanation") -> list[str]:

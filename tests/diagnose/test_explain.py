@@ -552,6 +552,27 @@ def test_a_conflict_in_a_number_near_zero_is_told(x):
     assert "−1.00" in told or "−0.99" in told
 
 
+@pytest.mark.parametrize("a, b, by", [(1.0, 100.0, 0), (100.0, 1.0, 1)])
+def test_a_conflict_is_told_with_the_cosine_that_shows_it(a, b, by):
+    # Per unit the gradients are (2, ±0.1) or (0.1, ±2), per percent those times (a, b):
+    # cosines of (4 − 0.01)/4.01 = 0.995 and (4 − 100)/104 = −0.923, or the reverse.
+    slopes = ((2.0, 0.1), (0.1, 2.0))[by]
+
+    class Apart(ro.Objective):
+        def terms(self, model, batch):
+            first, second = slopes[0] * model["a"], slopes[1] * model["b"]
+            sides = {"left": first + second, "right": first - second}
+            return {name: ro.Term(side, 1.0, "1") for name, side in sides.items()}
+
+    found = explain(Apart(), {"a": jnp.asarray(a), "b": jnp.asarray(b)}, None)
+    (told,) = [s for s in found.sentences() if "pull against each other" in s]
+    numbers = ("−0.92", "1.00"), ("−1.00", "0.92")
+    units = ("percent", "unit"), ("unit", "percent")
+    against, agree = told.split(". Per ")
+    assert f"per {units[by][0]} " in against and f" is {numbers[by][0]}" in against
+    assert agree.startswith(units[by][1]) and f" is {numbers[by][1]}" in agree
+
+
 def test_gradients_that_the_loss_contradicts_pull_nowhere():
     class Wrong(ro.Objective):
         def terms(self, model, batch):
