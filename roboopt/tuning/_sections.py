@@ -116,8 +116,15 @@ def _descent(result: Any) -> Section:
         f"Means over the {len(result.starts)} tuning starts, in the twin. The dot is "
         f"the controller that was kept, of step {best}."
     )
+    rounds = len(found.history["loss"]) - found.steps
+    every = "All " if rounds > 1 else ""
+    if rounds > 1:
+        caption += (
+            f" The axis counts the start of each of the {rounds} rounds, too: it ends "
+            f"at {found.steps + rounds - 1} after {counted(found.steps, 'step')}."
+        )
     said = (
-        f"{report.sentence(found.message)} {counted(found.steps, 'step')} took "
+        f"{report.sentence(found.message)} {every}{counted(found.steps, 'step')} took "
         f"{found.seconds:.1f} s, of which the first, with the compilation, took "
         f"{found.compile_seconds:.1f} s."
     )

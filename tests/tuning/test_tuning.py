@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -326,6 +327,17 @@ class Errand:
 
     def success(self, observations, time_step):
         return abs(observations[..., -1, 1]) < 0.1
+
+
+def test_steps_of_several_rounds_are_counted_as_the_curves_show(tuned: Any, tmp_path):
+    # Two rounds, of one step each: each notes its start, and the axis ends at 3.
+    history = {k: np.resize(v, 4) for k, v in tuned.result.history.items()}
+    message = "2 rounds; in the last, 1 step taken"
+    found = replace(tuned.result, history=history, steps=2, message=message)
+    replace(tuned, result=found).report(tmp_path / "report.html", video=False)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "All 2 steps took" in page
+    assert "start of each of the 2 rounds, too: it ends at 3 after 2 steps" in page
 
 
 def test_a_result_with_a_plain_task_is_saved_and_reported(no_descent, tmp_path):
