@@ -368,5 +368,10 @@ def test_a_folder_of_tfrecord_files_is_told_what_to_write(tmp_path):
 def test_separators_of_thousands_are_named(tmp_path):
     rows = ["t;q1;dq1;tau1", "0;0,5;0,1;1.091,5", "0,1;0,6;0,1;12.345.678,25"]
     (tmp_path / "x.csv").write_text("\n".join(rows))
-    with pytest.raises(ValueError, match="'1.091.5'.* without separators of thousands"):
+    with pytest.warns(UserWarning, match="tau1 have separators of thousands"):
+        (run,) = load_recordings(tmp_path / "x.csv")
+    assert run.actions.tolist() == [[1091.5]]
+    rows = [row.replace(".", "'") for row in rows]
+    (tmp_path / "x.csv").write_text("\n".join(rows))
+    with pytest.raises(ValueError, match="'1'091.5'.* without separators of thousands"):
         load_recordings(tmp_path / "x.csv")

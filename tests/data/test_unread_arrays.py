@@ -12,14 +12,16 @@ JOINTS = ["a", "b"]
 
 
 def saved(tmp_path, **arrays):
-    np.savez(path := tmp_path / "x.npz", **{"t": TIMES, "q": Q, "tau": Q, **arrays})
+    np.savez(
+        path := tmp_path / "x.npz", **{"t": TIMES, "q": Q, "dq": Q, "tau": Q, **arrays}
+    )
     return path
 
 
 @pytest.mark.parametrize("in_memory", [False, True])
 @pytest.mark.parametrize("name", ["q", "tau"])
 def test_arrays_of_another_count_are_named(tmp_path, name, in_memory):
-    source = saved(tmp_path, **{name: Q[:200], "dq": Q})
+    source = saved(tmp_path, **{name: Q[:200]})
     if in_memory:
         source = {"t": TIMES, "q": Q, "dq": Q, "tau": Q, name: Q[:200]}
     with pytest.raises(ValueError, match=rf"{name} has shape \(200, 2\).* 300 "):

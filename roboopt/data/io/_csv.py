@@ -5,7 +5,7 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,7 @@ from roboopt.data.io._joint_states import (
 from roboopt.data.io._read_table import read_table
 from roboopt.data.io._table import Table
 from roboopt.data.io._text_columns import TextColumns
+from roboopt.data.io._thousands import grouped_cells, grouped_columns
 from roboopt.data.io._times import is_date
 from roboopt.data.io._twincat import read_scope
 from roboopt.data.io._units import KNOWN, canonical
@@ -145,6 +146,7 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
     quoted = '"' in text.marks and any('"' in line for line in lines)
     quoted = quoted or bool(lines and LIST_SIGN.search(lines[0]))
     decimal_comma = "," in text.marks and (quoted or delimiter != ",")
+    written = lines
     if decimal_comma and not quoted and any(map(DECIMAL_COMMA.search, lines)):
         lines = [line.replace(",", ".") for line in lines]
     if blanks or quoted:
@@ -164,6 +166,9 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
         header, columns = split_lists(
             header, [np.array(cells, object) for cells in whole]
         )
+        named = dict(zip(header, columns.values(), strict=True))
+        grouped = grouped_cells(named) if decimal_comma else {}
+        _note_grouped(grouped, path, options)
         if decimal_comma and any(
             any(map(DECIMAL_COMMA.fullmatch, cells)) for cells in columns.values()
         ):
@@ -171,9 +176,25 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
                 k: np.array([cell.replace(",", ".") for cell in cells], object)
                 for k, cells in columns.items()
             }
+        columns |= {header.index(name): found for name, found in grouped.items()}
         return Table(str(path), tuple(header), columns)
     separator = None if blanks else delimiter
-    return Table(str(path), tuple(header), TextColumns(lines, separator, len(header)))
+    texts = TextColumns(lines, separator, len(header))
+    if delimiter != ",":
+        grouped = grouped_columns(header, written[: len(lines)], separator)
+        _note_grouped([header[place] for place in grouped], path, options)
+        for place, numbers in grouped.items():
+            texts = texts.replaced(place, numbers)
+    return Table(str(path), tuple(header), texts)
+
+
+def _note_grouped(names: Iterable[str], path: Path, options: ReadOptions) -> None:
+    """Note columns whose separators of thousands are left out."""
+    if said := ", ".join(names):
+        options.note(
+            f"{path.name}: the numbers of {said} have separators of thousands, which "
+            "are left out: 1.010 is read as 1010."
+        )
 
 
 def _delimiter(line: str) -> str:
