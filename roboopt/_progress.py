@@ -6,10 +6,13 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 MAX_WIDTH = 80  # columns
 LINE_PERIOD_S = 10.0  # between lines of progress where there is no terminal
+worded: ContextVar[Callable[[str], str]] = ContextVar("worded", default=str)
+"""How notes name arguments: a command names its flags."""
 
 
 def say(text: str, shown: bool = True) -> None:
@@ -23,7 +26,8 @@ def say_notes(notes: Mapping[str, str], shown: bool = True) -> None:
     width = min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH)
     whole: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
     for name, text in notes.items():
-        lines = textwrap.wrap(f"{name}: {text}", width, subsequent_indent="  ", **whole)
+        said = f"{name}: {worded.get()(text)}"
+        lines = textwrap.wrap(said, width, subsequent_indent="  ", **whole)
         say("\n".join(lines), shown)
 
 

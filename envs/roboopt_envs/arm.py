@@ -40,7 +40,7 @@ RELAXATION_RATE = 5.0  # 1/s: speed scale over position scale
 TOLERANCE, TOLERANCE_SHARE = 0.01, 0.1  # of the tool: in m, and of its way
 STILL = 1e-9  # m: a shorter way of the tool is none
 MOTIONLESS = ", on the axes of all joints: it never moves, and every start succeeds"
-OTHER = "; `tool` and `tool_offset` set another point"
+OTHER = "; another point is set by `tool` and `tool_offset`"
 
 
 class Arm(FixedBaseEnv):

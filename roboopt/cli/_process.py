@@ -9,17 +9,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from roboopt._progress import worded
+
 MIN_COMPILE_TIME_S = 0.0  # Each of a command's many fast compilations counts too.
 
 
 @contextlib.contextmanager
-def process_settings(worded: Callable[[str], str] = str) -> Iterator[None]:
-    """Show warnings in one line, once, worded by `worded`; restore all afterwards."""
+def process_settings(wording: Callable[[str], str] = str) -> Iterator[None]:
+    """Show warnings in one line, once, and notes, by `wording`; restore all after."""
     shown, path = warnings.showwarning, list(sys.path)
+    token = worded.set(wording)
     said: set[str] = set()
 
     def show(message, category, filename, lineno, file=None, line=None) -> None:
-        text = worded(str(message))
+        text = wording(str(message))
         if text not in said:
             print(f"roboopt: warning: {text}", file=sys.stderr)
         said.add(text)
@@ -28,6 +31,7 @@ def process_settings(worded: Callable[[str], str] = str) -> Iterator[None]:
     try:
         yield
     finally:
+        worded.reset(token)
         warnings.showwarning = shown
         sys.path[:] = path
 

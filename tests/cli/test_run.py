@@ -14,15 +14,19 @@ from typing import ClassVar
 import jax
 import numpy as np
 import pytest
+from roboopt_envs.arm import OTHER
 from shown_robots import motion, scara
 
 from roboopt import RobooptError
+from roboopt._progress import say_notes
 from roboopt.cli import main
 from roboopt.cli._flags import Output, flag, name_flag, parse
 from roboopt.cli._main import COMMANDS
+from roboopt.cli._process import process_settings
 from roboopt.cli._results import command_of, write_report
 from roboopt.cli._run import run
 from roboopt.cli.identify import Identify
+from roboopt.cli.tune import Tune
 from roboopt.report import (
     Figure,
     Notes,
@@ -520,3 +524,12 @@ def test_a_report_that_is_written_later_knows_the_command(tmp_path):
         (tmp_path / "settings.json").write_text(f'{{"command": "{name}"}}')
         assert command_of(tmp_path) is found
     assert command_of(tmp_path / "none") is None
+
+
+def test_notes_name_flags_in_a_command_and_arguments_in_python(capsys):
+    note = {"tool": f"origin of tool0{OTHER}"}
+    with process_settings(lambda text: name_flag(text, Tune())):
+        say_notes(note)
+    assert capsys.readouterr().err.endswith("by --tool and --tool-offset\n")
+    say_notes(note)
+    assert capsys.readouterr().err.endswith("by `tool` and `tool_offset`\n")
