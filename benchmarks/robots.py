@@ -345,12 +345,13 @@ def table(package: str, rows: list[Row]) -> str:
     mended = [row for row in theirs if row.loaded and MENDED in row.result]
     same = [row.differences for row in theirs if row.differences and row not in mended]
     worst = np.nanmax(same, axis=0)
+    bare = f", and {len(massless)} describe no masses" if massless else ""
     aside = f", {len(mended)} that the two read differently aside" if mended else ""
     lines = [
         f"### {package}",
         "",
         f"{other} loads {len(theirs)} files with joints that move; roboopt loads "
-        f"{len(ours)} of them, and {len(massless)} describe no masses. Largest "
+        f"{len(ours)} of them{bare}. Largest "
         f"difference{aside}: mass matrix {worst[0]:.0e}, gravity {worst[1]:.0e}, "
         f"residual {worst[2]:.0e}.",
         "",
@@ -363,7 +364,8 @@ def table(package: str, rows: list[Row]) -> str:
         found = row.differences or [np.nan] * 3
         numbers = ["—" if np.isnan(x) else f"{x:.0e}" for x in found]
         mark = "loads" if row.loaded else "refused"
-        cells = row.file, str(row.joints or "—"), mark, *numbers, row.result
+        said = re.sub(r"<\w+>", r"`\g<0>`", row.result)  # Markdown drops elements.
+        cells = row.file, str(row.joints or "—"), mark, *numbers, said
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 

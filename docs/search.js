@@ -5,7 +5,7 @@ const COMMON = new Set(
   ("a about after all also an and any are as at be been but by can could did do does " +
     "for from get had has have how i if in into is it its like may me most must my no " +
     "not of off on only or other our own should so some than that the their then there " +
-    "these this to too was we what when where which while who why will with would you " +
+    "these this to too use was we what when where which while who why will with would you " +
     "your").split(" "),
 );
 const QUERY = 2; // the type of a message with a question

@@ -34,6 +34,8 @@ GAINS = "how-do-i-set-the-gains-at-the-start-the-initial-gains"
 BEFORE_AND_AFTER = "what-is-the-difference-between-before-and-after"
 DISTURBANCES = "does-it-simulate-wind-pushes-or-other-disturbances-from-outside"
 RECORD = "how-to-record-motions-that-excite-all-parameters"
+NETWORK = "how-large-is-the-neural-network-and-how-many-hidden-layers-has-it"
+CONDITION = "what-does-the-condition-number-mean"
 FLOATING = "drones-quadrupeds-humanoids-a-floating-base"
 
 QUESTIONS = {
@@ -263,5 +265,17 @@ QUESTIONS = {
         "faq.html",
         "what-do-these-messages-mean-no-module-named-pybullet-xlaruntimeerror",
     ),
+    "how do I use my own URDF": ("guides/own_robot.html", None),
+    "load a saved policy": ("guides/deploy.html", "save-load-export"),
+    "plot training curve": ("log.html", CURVES),
+    "how long does training take": ("faq.html", "when-is-the-training-finished"),
+    "save video mp4": ("report.html", "the-video-of-the-robot"),
+    "change the random seed": ("faq.html", "how-do-i-change-the-random-seed"),
+    "neural network size hidden layers": ("faq.html", NETWORK),
+    "discount factor gamma": ("reinforce.html", ALGORITHMS),
+    "normalize observations": ("faq.html", SPACES),
+    "dead time of motor": ("control.html", "drives"),
+    "what does condition number mean": ("faq.html", CONDITION),
+    "number of episodes": ("faq.html", INTERVAL),
 }
 """Words as typed: the address of the page, and the anchor where there is one."""
