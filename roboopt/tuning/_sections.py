@@ -31,6 +31,7 @@ REPLAYED = (
     "as a ghost, as the starting one does."
 )
 LIMIT = {"limit": "currentColor dotted"}
+MAX_JOINTS, MAX_CURVES = 16, 400  # drawn: a page has at most 3 MB
 
 
 def sections(result: Any, *, video: bool) -> list[Section]:
@@ -152,13 +153,15 @@ def _gradient(result: Any) -> Section | None:
 
 
 def _motions(result: Any, film: report.Performance | report.NoVideo | None) -> Section:
-    shown = result.shown
+    n, step = len(result.joints.names), result.motions["after"].time_step
+    drawn = min(n, MAX_JOINTS)
+    # Up to three panels a joint, with two curves of a start.
+    shown = result.shown[: max(1, MAX_CURVES // (6 * drawn))]
     first = shown[0]
     seen = {k: np.asarray(t.observations)[shown] for k, t in result.motions.items()}
-    n, step = len(result.joints.names), result.motions["after"].time_step
     has_goal = seen["after"].shape[-1] >= 3 * n  # A reference begins with positions.
     task, panels = result.objective.task, []
-    for joint in range(n):
+    for joint in range(drawn):
         panels += _positions(result, joint, seen, has_goal)
         panels += _efforts(result, joint, shown)
     filmed = film is not None and film.shows(
@@ -178,13 +181,15 @@ def _motions(result: Any, film: report.Performance | report.NoVideo | None) -> S
         said += f" {report.tolerance_sentence(window)}"
     what = "Position relative to the goal" if has_goal else "Position"
     caption = f"{what}, velocity and effort in {said}"
+    if drawn < n:
+        caption += f" The first {drawn} of {n} joints are drawn."
     names = [f"test start {index}" for index in shown]
-    drawn = report.traces(panels, step, names)
-    figures = [Figure(drawn, caption, legend | GOAL | LIMIT, filmed=filmed)]
+    traced = report.traces(panels, step, names)
+    figures = [Figure(traced, caption, legend | GOAL | LIMIT, filmed=filmed)]
     if hasattr(task, "chain"):
-        drawn = report.traces([_tool(task, n, seen)], step, names)
+        traced = report.traces([_tool(task, n, seen)], step, names)
         caption = f"The tool in {said}"
-        figures.insert(0, Figure(drawn, caption, legend, columns=2, filmed=filmed))
+        figures.insert(0, Figure(traced, caption, legend, columns=2, filmed=filmed))
     return Section("Motions before and after", figures)
 
 

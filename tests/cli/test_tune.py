@@ -38,6 +38,14 @@ FILES = {
     *("report.html", "controller.npz", "history.csv", "settings.json"),
     *("before.npz", "after.npz", "result.npz", "metrics.json"),
 }
+SEGMENT = """<link name="link{k}"><inertial><origin xyz="0 0 0.06"/>
+<mass value="{mass}"/>
+<inertia ixx="1e-3" ixy="0" ixz="0" iyy="1e-3" iyz="0" izz="1e-3"/></inertial>
+<visual><origin xyz="0 0 0.06"/><geometry><cylinder radius="0.03" length="0.12"/>
+</geometry></visual></link><joint name="left_leg_joint_{k}_motor" type="revolute">
+<parent link="{parent}"/><child link="link{k}"/><origin xyz="0 0 0.12"/>
+<axis xyz="{k_even} {k_odd} 0"/><limit lower="-2" upper="2" effort="{effort}"
+velocity="8"/><dynamics damping="0.05" friction="0"/></joint>"""
 ACTS = "import sys, roboopt, numpy; print(roboopt.load(sys.argv[1])(numpy.ones(4)))"
 # Says when a step is taken and when judging begins, and waits there for a Ctrl-C.
 TELLING = """
@@ -329,3 +337,23 @@ def test_the_flags_are_the_parameters_of_the_verb():
     others |= {"keep", "simulated"}
     assert expected.keys() - flags.keys() == others
     assert flags == {name: expected[name] for name in flags}
+
+
+@pytest.mark.slow
+def test_the_report_of_a_robot_of_many_joints_is_small(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    robot, parent = '<robot name="many"><link name="base"/>', "base"
+    for k in range(20):
+        numbers = {"mass": 0.5 * 0.85**k, "effort": 40 * 0.85**k, "parent": parent}
+        robot += SEGMENT.format(k=k, k_even=k % 2, k_odd=1 - k % 2, **numbers)
+        parent = f"link{k}"
+    Path("many.urdf").write_text(f"{robot}</robot>")
+    words = "--steps", "1", "--starts", "2", "--episodes", "10", "--duration", "3"
+    assert main(["tune", "--urdf", "many.urdf", *words, "--name", "many"]) == 0
+    page = Path("runs/many/report.html")
+    check_page(page)
+    text = page.read_text("utf-8")
+    assert "The first 16 of 20 joints are drawn." in text
+    assert "and test starts 1, 2, 3." in text  # with the bold one four
+    assert "left_leg_joint_15_motor: torque over time" in text
+    assert "left_leg_joint_16_motor: torque over time" not in text
