@@ -26,11 +26,11 @@ from roboopt.urdf import EARTH_GRAVITY
 
 UNRECORDED = "forces that are not recorded"
 MIN_SHARE = 0.1  # of a joint's efforts, left by least squares
+MIN_SMALL_SHARE = 0.01  # of a joint's efforts: less is no delay and no tilt
 MIN_GAIN = 1.5  # ratio of what is left, that names a suspicion
 MIN_FURTHER_GAIN = 1.3  # of a change to others
 TIE = 1.05  # of what is left: neither explains it better
 MAX_INSTANTS = 1000
-MIN_SHARE_LATE = 0.01  # of a joint's efforts: less is no delay
 LONGEST_DELAY_S = 0.1
 FIRST_TILT = 0.3  # of gravity, in radians: a base is seldom tilted by more
 MAX_TILTS = 60  # that are tried
@@ -109,14 +109,15 @@ def _explaining(error: InverseDynamicsError, case: _Case) -> _Case:
     left = first = _left(error, case)
     recorded = np.sqrt(np.mean(np.asarray(data.actions) ** 2, (0, 1)))
     driven = first[list(model.actuated)]
-    if not np.any(driven > MIN_SHARE_LATE * recorded):
+    if not np.any(driven > MIN_SMALL_SHARE * recorded):
         return given
     late = _later(error, case)
-    if not np.any(driven > MIN_SHARE * recorded):
-        return late or given
+    large = np.any(driven > MIN_SHARE * recorded)
     while True:
         falls = _falls(error, case)
-        for others in (_others(error, case, falls), _tilted(case, falls)):
+        further, best, other, tried = False, left, case, []
+        changes = [_others(error, case, falls)] if large else []
+        for others in (*changes, _tilted(case, falls)):
             tried = [(_left(error, other), other) for other in others]
             best, other = min(tried, key=lambda one: _gain(one[0], first))
             if further := _gain(best, left) <= 1 / MIN_FURTHER_GAIN:
@@ -256,11 +257,19 @@ def _others(
             pushed = _changed(case, said, joints, signs, sign)
             reversed_ = dataclasses.replace(condensed, factors=factors)
             yield dataclasses.replace(pushed, condensed=reversed_)
+    rows = _rows(error, model, case.data[0])[1]
     for one, other in itertools.combinations(joints, 2):
         order = joints.copy()
         order[[one, other]] = other, one
-        said = f"the columns of {names[one]} and {names[other]} exchanged"
-        yield _changed(case, said, order, same, same)
+        between = f"of {names[one]} and {names[other]} exchanged"
+        yield _changed(case, f"the columns {between}", order, same, same)
+        pushed = rows.copy()
+        pushed[..., -1] = rows[order, :, -1]
+        seen = _condensed(pushed)
+        efforts = [model.actuated.index(order[joint]) for joint in model.actuated]
+        data = _pushed(case.data[0], efforts), _pushed(case.data[1], efforts)
+        said = (*case.said, f"the efforts {between}")
+        yield dataclasses.replace(case, data=data, said=said, condensed=seen)
     size = float(np.linalg.norm(now)) or float(np.linalg.norm(EARTH_GRAVITY))
     directions = [sign * np.eye(3)[axis] for axis in range(3) for sign in (-1, 1)]
     for direction in [*directions, np.zeros(3)]:
@@ -328,6 +337,11 @@ def _falling(case: _Case, gravity: np.ndarray, falls: Condensed) -> _Case:
     seen = _fallen(falls, gravity)
     said = (*case.said, said)
     return dataclasses.replace(case, model=model, said=said, condensed=seen)
+
+
+def _pushed(data: Trajectory, efforts: list[int]) -> Trajectory:
+    """Return the recordings with their columns of efforts in another order."""
+    return dataclasses.replace(data, actions=np.asarray(data.actions)[..., efforts])
 
 
 def _changed(

@@ -148,13 +148,21 @@ def test_exchanged_columns_are_named(columns):
     assert len(found) == 1 and "exchanged" in found[0]
 
 
+def test_exchanged_efforts_are_named(columns):
+    q, velocity, efforts = columns
+    found = suspected((q, velocity, efforts[:, [1, 0, 2]]))
+    shoulder = "shoulder_pan_joint and shoulder_lift_joint"
+    assert found == (f"the efforts of {shoulder} exchanged",)
+
+
 def test_the_direction_of_gravity_is_named(columns):
     found = suspected(columns, gravity=(0.0, 9.81, 0.0))
     assert len(found) == 1 and "gravity (0, 0, -9.81) m/s²" in found[0]
 
 
 @pytest.mark.parametrize(
-    "tilt, axis", [(0.35, 0), pytest.param(0.6, 1, marks=pytest.mark.slow)]
+    "tilt, axis",
+    [(0.2, 0), (0.35, 0), pytest.param(0.6, 1, marks=pytest.mark.slow)],
 )
 def test_a_tilted_base_is_named_with_its_gravity(tilt, axis):
     gravity = 9.81 * np.array([0.0, 0.0, -np.cos(tilt)])
