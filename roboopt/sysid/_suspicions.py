@@ -4,7 +4,8 @@ Least squares in the base parameters meet the efforts of a robot whose masses no
 knows, but not those of one with an axis reversed, joints exchanged, or gravity along
 another direction, nor efforts that were logged late: each is tried, and named where
 clearly less is left with it, also of recordings that least squares have not seen. That
-takes no fit, and is said before the first.
+takes no fit, and is said before the first. So are efforts in another unit, which least
+squares meet with a robot of another mass.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from roboopt.data import Trajectory
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._condensed import Condensed, effort_rows
+from roboopt.sysid._effort_units import OTHER_UNIT, effort_factors, unit_phrases
 from roboopt.sysid._smoothing import least_squares_numbers
 from roboopt.sysid._unrecorded_forces import moved_from_outside
 from roboopt.urdf import EARTH_GRAVITY
@@ -57,10 +59,13 @@ def suspicion_sentence(found: tuple[str, ...]) -> str:
             "robot's inertia. Was the robot moved by hand, or by other forces that are "
             "not recorded?"
         )
-    return (
+    units = [phrase for phrase in found if phrase.startswith(OTHER_UNIT)]
+    better = [phrase for phrase in found if phrase not in units]
+    said = [
         "least squares explain the efforts clearly better with "
-        f"{', and '.join(found)}: check the URDF and the columns."
-    )
+        f"{', and '.join(better)}: check the URDF and the columns"
+    ]
+    return f"{'; '.join([*(said if better else []), *units])}."
 
 
 def suspicions(
@@ -73,9 +78,9 @@ def suspicions(
     """Return what explains most of what least squares leave of the efforts.
 
     Phrases, each of a change that makes what is left clearly less, of the recordings
-    `held_out` (or of the ends of `data`) too; none where least squares meet the efforts
-    already. `UNRECORDED` alone where the efforts hold nothing of the robot's inertia,
-    as far as data tell that are smoothed above a `cutoff` [Hz].
+    `held_out` (or of the ends of `data`) too, or of effort columns in another unit.
+    `UNRECORDED` alone where the efforts hold nothing of the robot's inertia, as far as
+    data tell that are smoothed above a `cutoff` [Hz].
     """
     steps = int(np.prod(data.actions.shape[:-1]))
     every = max(error.every, steps // MAX_INSTANTS)
@@ -91,7 +96,9 @@ def suspicions(
         _rows(error, x, found.data[0])[1] for x in (found.model, weightless)
     )
     outside = moved_from_outside(rows, others, model, independent)
-    return (UNRECORDED,) if outside else found.said
+    if outside:
+        return (UNRECORDED,)
+    return (*found.said, *unit_phrases(effort_factors(rows, found.model), model))
 
 
 def _parted(data: Trajectory) -> tuple[Trajectory, Trajectory]:

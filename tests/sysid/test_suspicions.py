@@ -14,7 +14,7 @@ from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._fitter import effort_windows
-from roboopt.sysid._suspicions import UNRECORDED, suspicions
+from roboopt.sysid._suspicions import UNRECORDED, suspicion_sentence, suspicions
 from roboopt.sysid._tables import effort_sentences
 
 ARM = Path(__file__).parents[1] / "cases" / "recordings" / "arm3.urdf"
@@ -71,7 +71,7 @@ def test_forces_that_are_not_recorded_are_suspected(columns, gravity):
     weight = np.asarray(jax.vmap(arm(gravity).inverse_dynamics)(q, 0 * q, 0 * q))
     assert suspected((q, velocity, weight + 0.05 * noise), gravity) == (UNRECORDED,)
     # The efforts of the right robot, in other units, or of one of less inertia.
-    assert suspected((q, velocity, 0.01 * efforts)) == ()
+    assert UNRECORDED not in suspected((q, velocity, 0.01 * efforts))
     own = np.asarray(jax.vmap(arm().inverse_dynamics)(q, 0 * q, 0 * q))
     lighter = weight + 0.1 * (efforts - own)
     assert suspected((q, velocity, lighter), gravity) == ()
@@ -153,6 +153,31 @@ def test_exchanged_efforts_are_named(columns):
     found = suspected((q, velocity, efforts[:, [1, 0, 2]]))
     shoulder = "shoulder_pan_joint and shoulder_lift_joint"
     assert found == (f"the efforts of {shoulder} exchanged",)
+
+
+@pytest.mark.parametrize(
+    "factors, told",
+    [
+        ([1e-3, 1e-3, 1e-3], "of shoulder_pan_joint, .*, elbow_joint hold.* kN·m"),
+        ([1, 1, 1e3], "column of elbow_joint holds about 1000 times .* mN·m"),
+        pytest.param(
+            *([1, 1e-2, 1], "column of shoulder_lift_joint holds 1/.* percents"),
+            marks=SLOW,
+        ),
+    ],
+)
+def test_efforts_in_another_unit_are_named(columns, factors, told):
+    q, velocity, efforts = columns
+    (found,) = suspected((q, velocity, efforts * factors))
+    assert re.search(told, found)
+    assert suspicion_sentence((found,)) == f"{found}."
+    assert "better with gravity: check" in suspicion_sentence(("gravity", found))
+
+
+@pytest.mark.parametrize("factor", [0.3, pytest.param(3.0, marks=SLOW)])
+def test_masses_that_are_wrong_are_no_unit(columns, factor):
+    q, velocity, efforts = columns
+    assert suspected((q, velocity, factor * efforts)) == ()
 
 
 def test_the_direction_of_gravity_is_named(columns):
