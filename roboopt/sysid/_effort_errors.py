@@ -26,6 +26,7 @@ from roboopt.sysid._preparation import (
 )
 
 MIN_GEARED_SHARE = 0.05  # of a joint's error, that rotor inertia explains
+WORSE_RATIO = 1.05  # of the fit's error to another's: less is chance
 MIN_ERROR_SHARE = 0.01  # of the efforts: less needs no explanation
 
 
@@ -57,6 +58,12 @@ class EffortErrors:
     without_offsets: bool = False
     """Whether offsets that are free by default were left out: forecasts are no better
     with them."""
+
+    @property
+    def failed(self) -> bool:
+        """Return whether the robot as given meets the efforts better than the fit."""
+        given = max(self.share(self.before), MIN_ERROR_SHARE)
+        return self.share(self.fitted) > WORSE_RATIO * given
 
     def share(self, errors: Float[np.ndarray, " joint"]) -> float:
         """Return the errors' root mean square over all joints, each over its effort."""

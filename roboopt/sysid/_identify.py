@@ -312,7 +312,7 @@ def identify(
             judged = error_of, fitter.start, model, seen, unseen
             more = found.cutoff, found.velocities, found.delays_left
             efforts = effort_errors(*judged, *more)
-            base = efforts.base if made.explained_by_efforts else ()
+            base = efforts.base if made.conclusive else ()
             left = {"excess": found.excess, "without_offsets": found.without_offsets}
             efforts = dataclasses.replace(efforts, base=base, **left)
         report, explained = found.identifiability(), fitter.explained(model)

@@ -307,7 +307,7 @@ def _windows(model: Any, shown: Trajectory, steps: int) -> np.ndarray:
 
 def _identifiability(found: "IdentifyResult") -> Section | None:
     report = found.identifiability
-    if report is None or not found.explained_by_efforts:
+    if report is None or not found.conclusive:
         return None
     blocks: list[Any] = [Notes([_conditioning(report)])]
     verdicts = [parameter.verdict for parameter in found.parameters]

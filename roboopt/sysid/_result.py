@@ -55,6 +55,7 @@ from roboopt.sysid._tables import (
     forecast_table,
     friction_sentences,
     known_first,
+    lacking_sentences,
     missing_sentences,
     speeds_up,
     suspicion_sentences,
@@ -195,7 +196,7 @@ class IdentifyResult(VerbResult):
         report, true, model = self.identifiability, self.true_values, self.model
         count = len(model.names)
         unknown, unjudged = [math.nan] * count, ["not judged"] * count
-        if report is None or not self.explained_by_efforts:
+        if report is None or not self.conclusive:
             judged = unknown, unknown, unjudged, unjudged
         else:
             ends = (np.asarray(x).tolist() for x in (report.lower, report.upper))
@@ -210,12 +211,10 @@ class IdentifyResult(VerbResult):
         return tuple(Parameter(*row) for row in zip(*columns, strict=True))
 
     @property
-    def explained_by_efforts(self) -> bool:
-        """Return whether the recorded efforts may explain the motion.
-
-        Nothing is concluded on the parameters if they do not.
-        """
-        return UNRECORDED not in self.suspicions
+    def conclusive(self) -> bool:
+        """Return whether the fit has not failed, and efforts may explain the motion."""
+        failed = self.efforts is not None and self.efforts.failed
+        return UNRECORDED not in self.suspicions and not failed
 
     @property
     def interrupted(self) -> bool:
@@ -224,7 +223,7 @@ class IdentifyResult(VerbResult):
 
     @property
     def _combinations(self) -> tuple[Combination, ...]:
-        report = self.identifiability if self.explained_by_efforts else None
+        report = self.identifiability if self.conclusive else None
         return () if report is None else report.combinations
 
     @property
@@ -259,18 +258,15 @@ class IdentifyResult(VerbResult):
         count = sum(row.identified for row in rows)
         within = sum(row.conclusion() == ZERO_WITHIN for row in rows)
         others = Counter(row.verdict for row in rows if not row.identified)
-        trusted, ahead = not self.suspicions, self.forecasts
-        unjudged = self.interrupted or not self.explained_by_efforts
+        trusted, ahead = self.conclusive and not self.suspicions, self.forecasts
+        unjudged = self.interrupted or not self.conclusive
         said = [
             *suspicion_sentences(self.suspicions),
             *([] if made is None else effort_sentences(made, joints, trusted)),
             self._forecast_sentence(),
             *([] if ahead is None else worse_forecasts(ahead, self.model)),
-            *(
-                []
-                if self.simulations is None
-                else [simulation_sentence(self.simulations)]
-            ),
+            *(lacking_sentences(ahead, self.model) if ahead and made is None else []),
+            *([simulation_sentence(whole)] if (whole := self.simulations) else []),
             f"What the recordings tell of the {len(rows)} parameters was not computed: "
             "parameters.csv has their estimates, without intervals."
             if unjudged
@@ -310,7 +306,10 @@ class IdentifyResult(VerbResult):
             said.append(
                 f"{counted(more, 'more warning')}: see the report, under Recordings."
             )
-        return [*said, f"The fit stopped: {self.result.message.rstrip('.')}."]
+        return [
+            *filter(None, said),
+            f"The fit stopped: {self.result.message.rstrip('.')}.",
+        ]
 
     def _forecast_sentence(self) -> str:
         made = self.forecasts
@@ -318,6 +317,8 @@ class IdentifyResult(VerbResult):
             return "The fitted model was not judged: Ctrl-C or a signal came before."
         if made is None:
             return "The recordings are too short for a forecast."
+        if self.efforts is not None and self.efforts.failed:
+            return ""
         return forecast_sentence(made, self.model.joints, held_out=bool(self.held_out))
 
     def sections(self, *, video: bool = True) -> Sequence[Section]:

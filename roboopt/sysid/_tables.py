@@ -11,7 +11,7 @@ from roboopt.dynamics import Multibody, ParametricTwin
 from roboopt.report import Table, write_csv
 from roboopt.rollouts import JointUnits
 from roboopt.sysid._base_parameters import BaseParameter
-from roboopt.sysid._effort_errors import EffortErrors
+from roboopt.sysid._effort_errors import WORSE_RATIO, EffortErrors
 from roboopt.sysid._forecast import NO_ERROR, Forecasts
 from roboopt.sysid._parameters import MIN_SHARE, Parameter, number, percent
 from roboopt.sysid._smoothing import MAX_NOISE_RATIO
@@ -22,9 +22,12 @@ NAMED = {
     "URDF": "those of the robot as given",
     "constant velocity": "constant velocity",
 }
+LACKING = (
+    "what the model lacks moves the estimates, which their intervals count only in "
+    "part."
+)
 EQUAL_RATIO = 1.005  # of forecast errors
 MIN_FRICTION = 0.01  # of the efforts: less may be an error of the model
-WORSE_RATIO = 1.05  # of the fitted model's to another's: less is chance
 MAX_WORSE = 3  # joints in a sentence
 MAX_WHOLE_JOINTS = 3  # whose velocities a table shows
 MAX_TERMS = 3  # of a sum in a table; files hold all
@@ -225,11 +228,8 @@ def effort_sentences(
         )
     excess = [] if made.excess is None else zip(joints, made.excess, strict=True)
     if ratios := [f"{j} {x:.3g}" for j, x in excess if x > MAX_NOISE_RATIO]:
-        said.append(
-            f"Least squares leave more of the efforts than noise, {', '.join(ratios)} "
-            "times as much: what the model lacks moves the estimates, which their "
-            "intervals count only in part."
-        )
+        left = f"{', '.join(ratios)} times as much: {LACKING}"
+        said.append(f"Least squares leave more of the efforts than noise, {left}")
     if made.without_offsets:
         said.append(
             "Offsets of the efforts are left out: the robot forecasts the recordings "
@@ -280,7 +280,7 @@ def effort_sentence(made: EffortErrors) -> str:
     if made.unconstrained is not None:
         best = 100 * made.share(made.unconstrained)
         said += f", that of least squares without physical limits {best:.3g} %"
-    if error > WORSE_RATIO * given:
+    if made.failed:
         said += (
             f". That of the robot as given is less, {100 * given:.3g} %: the fit has "
             "failed, or the recordings contradict themselves. Do not use it"
@@ -368,6 +368,20 @@ def worse_forecasts(made: Forecasts, model: ParametricTwin) -> list[str]:
                 f"{'; of '.join(found[:MAX_WORSE])}{more}."
             )
     return said
+
+
+def lacking_sentences(made: Forecasts, model: ParametricTwin) -> list[str]:
+    """Return for which joints a fit of the motion leaves more than noise.
+
+    The noise of a measured state is the same for one step at constant velocity.
+    """
+    errors = made.beyond_rounding()
+    fitted, still = (errors[name][0] for name in (MODELS[0], MODELS[2]))
+    worse = fitted > WORSE_RATIO * still
+    joints = [n for k, n in enumerate(model.robot.joint_names) if worse[k]]
+    names = ", ".join(joints)
+    said = f"The fit leaves more of the motion of {names} than noise: {LACKING}"
+    return [said] if joints else []
 
 
 def write_forecasts(path: Path, made: Forecasts, model: ParametricTwin) -> None:

@@ -186,6 +186,28 @@ def test_a_joint_that_the_urdf_foretells_exactly_has_a_metric(found):
     assert 1e6 < own.metrics()[name] < np.inf
 
 
+def test_a_fit_that_failed_has_no_verdicts(found):
+    worse = dataclasses.replace(found.efforts, fitted=2 * found.efforts.before + 1)
+    failed = dataclasses.replace(found, efforts=worse)
+    good, bad = (str(one.summary()) for one in (found, failed))
+    for said in ("known to", "times better", "identified by themselves"):
+        assert said in good and said not in bad
+    assert "the fit has failed" in " ".join(bad.split())
+    assert {row.verdict for row in failed.parameters} == {"not judged"}
+
+
+def test_a_fit_of_the_motion_tells_that_the_model_lacks_something(found):
+    made = found.forecasts
+    rmse = {name: errors.copy() for name, errors in made.rmse.items()}
+    rmse["fitted"][0, 1] = 2 * rmse["constant velocity"][0, 1]
+    moved = dataclasses.replace(found, efforts=None)
+    lacking = "more of the motion of elbow than noise: what the model lacks"
+    for errors, expected in ((made.rmse, False), (rmse, True)):
+        vars(moved)["forecasts"] = dataclasses.replace(made, rmse=errors)
+        said = " ".join(moved.summary().sentences)
+        assert (lacking in said) == expected
+
+
 def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_path):
     found.save(tmp_path / "run")
     left = {path.name for path in (tmp_path / "run").iterdir()}
