@@ -1,12 +1,14 @@
-"""The width of text in a terminal, whose letters take no, one or two columns.
+"""Names as people read them, and the width of text in a terminal.
 
-Letters of Chinese, Japanese and Korean take two, combining marks none (Unicode Standard
-Annex 11, East Asian Width).
+Letters of Chinese, Japanese and Korean take two columns, combining marks none (Unicode
+Standard Annex 11, East Asian Width).
 """
 
 import textwrap
 import unicodedata
+from collections.abc import Sequence
 
+MIN_HEAD = 8  # characters of the beginning of a name whose middle is left out
 FILLER = "\N{WORD JOINER}"  # beside a wide letter while text is wrapped
 FIRST = 0xF0000  # of the private characters that stand for letters in the meantime
 
@@ -60,3 +62,27 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     )
     back = {FIRST + k: one for k, one in enumerate(letters)} | {ord(FILLER): ""}
     return [line.translate(back) for line in lines]
+
+
+def shortened(names: Sequence[str], width: int) -> list[str]:
+    """Return names of at most `width` characters that remain different.
+
+    The middle of a long name is left out, where all of them can still be told apart.
+    """
+    for head in range(MIN_HEAD, width - 1):
+        tail = width - 1 - head
+        found = [n if len(n) <= width else f"{n[:head]}…{n[-tail:]}" for n in names]
+        if len(set(found)) == len(set(names)):
+            return found
+    count = len(str(len(names))) + 3
+    return [
+        name if len(name) <= width else f"{name[: width - count - 1]}… ({k})"
+        for k, name in enumerate(names, 1)
+    ]
+
+
+def readable(name: str) -> str:
+    """Return the name of a term as a person writes it; joints in brackets stay."""
+    term, bracket, joints = name.partition("[")
+    term = {"joule_loss": "Joule loss"}.get(term, term.replace("_", " "))
+    return term + bracket + joints

@@ -1,5 +1,7 @@
 """Reports: figures, videos, and one self-contained HTML page."""
 
+from roboopt._display import readable as readable
+from roboopt._display import shortened as shortened
 from roboopt.report._csv import write_csv as write_csv
 from roboopt.report._drawing import INK as INK
 from roboopt.report._drawing import Drawing as Drawing
@@ -50,9 +52,7 @@ from roboopt.report._runs_index import write_index as write_index
 from roboopt.report._text import change as change
 from roboopt.report._text import interval as interval
 from roboopt.report._text import number as number
-from roboopt.report._text import readable as readable
 from roboopt.report._text import sentence as sentence
-from roboopt.report._text import shortened as shortened
 from roboopt.report._video import Film as Film
 from roboopt.report._video import encode as encode
 from roboopt.report._video import side_by_side as side_by_side

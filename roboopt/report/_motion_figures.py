@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from roboopt._display import shortened
 from roboopt.report._drawing import INK, Drawing
 from roboopt.report._figures import COLORS, GRAY, PANEL_SIZE, TOLERANCE, panel
-from roboopt.report._text import shortened
 
 MAX_POINTS = 400  # of a curve: more than there are pixels is only a larger file
 FAINT: dict[Any, Any] = {

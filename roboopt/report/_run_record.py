@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from roboopt._display import readable
 from roboopt._errors import RobooptError
 from roboopt._reading import read_bytes, read_json
 from roboopt.optimize import NOTES
 from roboopt.report._page import NONE
 from roboopt.report._result import METRICS
-from roboopt.report._text import parts, readable
+from roboopt.report._text import parts
 
 COMMAND = "command"
 SETTINGS = "settings.json"

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from roboopt._display import readable
 from roboopt._errors import RobooptError
 from roboopt.report._figures import neighbors, panel
 from roboopt.report._page import NONE, Figure, Section, Table
 from roboopt.report._result import METRICS, Reported, Summary
 from roboopt.report._run_record import COMMAND, HISTORIES, HISTORY, RETURNS, Run
-from roboopt.report._text import number, parts, readable
+from roboopt.report._text import number, parts
 
 INDEX = "index.html"
 LEARNING = "identify", "tune", "clone", "reinforce"

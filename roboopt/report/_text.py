@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from roboopt._display import display_width, left, right, wrapped
 from roboopt.report._page import GAP, UNIT, Table, column_width, total_width
 
-MIN_HEAD = 8  # characters of the beginning of a name whose middle is left out
 MIN_TEXT = 14  # characters of a text column that is wrapped
 INDEX = re.compile(r"(?<=,) (?=\d+[,\]])")
 """The space in an index such as [0, 1]."""
@@ -125,30 +124,6 @@ def _group_line(table: Table, kept: list[int], widths: list[int]) -> str:
             line = left(line, start - max(0, own - room))
             line += right(name, min(room, max(widths[place], own)))
     return line
-
-
-def shortened(names: Sequence[str], width: int) -> list[str]:
-    """Return names of at most `width` characters that remain different.
-
-    The middle of a long name is left out, where all of them can still be told apart.
-    """
-    for head in range(MIN_HEAD, width - 1):
-        tail = width - 1 - head
-        found = [n if len(n) <= width else f"{n[:head]}…{n[-tail:]}" for n in names]
-        if len(set(found)) == len(set(names)):
-            return found
-    count = len(str(len(names))) + 3
-    return [
-        name if len(name) <= width else f"{name[: width - count - 1]}… ({k})"
-        for k, name in enumerate(names, 1)
-    ]
-
-
-def readable(name: str) -> str:
-    """Return the name of a term as a person writes it; joints in brackets stay."""
-    term, bracket, joints = name.partition("[")
-    term = {"joule_loss": "Joule loss"}.get(term, term.replace("_", " "))
-    return term + bracket + joints
 
 
 def sentence(text: str) -> str:

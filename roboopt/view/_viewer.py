@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from roboopt._display import readable, shortened
 from roboopt._errors import MissingPackage
 from roboopt.view._camera import (
     DIRECTION,
@@ -173,8 +174,6 @@ class Viewer:
         """
         import viser.uplot as uplot
 
-        from roboopt.report import readable
-
         for name, points in curves.items():
             steps, values = np.array(points, float).reshape(-1, 2).T
             if (plot := self._curves.get(name)) is not None:
@@ -332,8 +331,6 @@ class Viewer:
     def _draw_plots(self) -> None:
         """Draw the joints over time, with a line at the time that is shown."""
         import viser.uplot as uplot
-
-        from roboopt.report import shortened
 
         with self._lock:
             robot, start = self.scene.robot, self._chosen
