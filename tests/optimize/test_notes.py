@@ -131,7 +131,11 @@ def test_a_gradient_whose_square_overflows_is_finite():
         ro.minimize(infinite, {"bad": zero, "good": zero}, jnp.ones(1))
 
 
-@pytest.mark.parametrize("optimizer", [None, "clipped", optax.adam(0.1)], ids=str)
+@pytest.mark.parametrize(
+    "optimizer",
+    [None, "clipped", optax.adam(0.1)],
+    ids=["default", "clipped", "adam"],
+)
 def test_an_optimizer_that_such_a_gradient_stops_is_told(optimizer):
     if optimizer == "clipped":
         optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1))
