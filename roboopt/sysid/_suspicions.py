@@ -28,11 +28,11 @@ from roboopt.urdf import EARTH_GRAVITY
 
 UNRECORDED = "forces that are not recorded"
 MIN_SHARE = 0.1  # of a joint's efforts, left by least squares
-MIN_SMALL_SHARE = 0.01  # of a joint's efforts: less is no delay and no tilt
 MIN_GAIN = 1.5  # ratio of what is left, that names a suspicion
 MIN_FURTHER_GAIN = 1.3  # of a change to others
 TIE = 1.05  # of what is left: neither explains it better
 MAX_INSTANTS = 1000
+MIN_SHARE_LATE = 0.01  # of a joint's efforts: less is no delay
 LONGEST_DELAY_S = 0.1
 FIRST_TILT = 0.3  # of gravity, in radians: a base is seldom tilted by more
 MAX_TILTS = 60  # that are tried
@@ -116,15 +116,14 @@ def _explaining(error: InverseDynamicsError, case: _Case) -> _Case:
     left = first = _left(error, case)
     recorded = np.sqrt(np.mean(np.asarray(data.actions) ** 2, (0, 1)))
     driven = first[list(model.actuated)]
-    if not np.any(driven > MIN_SMALL_SHARE * recorded):
+    if not np.any(driven > MIN_SHARE_LATE * recorded):
         return given
     late = _later(error, case)
-    large = np.any(driven > MIN_SHARE * recorded)
+    if not np.any(driven > MIN_SHARE * recorded):
+        return late or given
     while True:
         falls = _falls(error, case)
-        further, best, other, tried = False, left, case, []
-        changes = [_others(error, case, falls)] if large else []
-        for others in (*changes, _tilted(case, falls)):
+        for others in (_others(error, case, falls), _tilted(case, falls)):
             tried = [(_left(error, other), other) for other in others]
             best, other = min(tried, key=lambda one: _gain(one[0], first))
             if further := _gain(best, left) <= 1 / MIN_FURTHER_GAIN:
