@@ -157,7 +157,7 @@ class _Lateness:
     deviations: np.ndarray
     common: float
     deviation: float
-    settled: bool
+    settled: bool = False
     """Whether little is left once efforts are taken so much earlier."""
 
     @property
@@ -190,45 +190,57 @@ def _delay(fitter: Fitter, step: float, cutoff: float) -> _Lateness | None:
     Motion is smoothed above the cutoff [Hz] at which the delay is known best: noise is
     more above a high one, and filters delay fast motion less than slow one.
     """
-    best = None
+    best = model = None
     for low in halved(cutoff):
-        found = _lateness(fitter, step, low)
+        search = _Search(fitter, step, low, model)
+        found = search.lateness()
         if found is None or (best and found.deviation > best.deviation):
             break
-        best = found
+        best, model = found, search.model
     return best
 
 
-def _lateness(fitter: Fitter, step: float, cutoff: float) -> _Lateness | None:
-    """Return how late the efforts are, of motion below `cutoff` [Hz]."""
-    model, total = None, 0.0
+@dataclass
+class _Search:
+    """The search for the delays of efforts in motion below a cutoff."""
 
-    def left(runs: Sequence[Trajectory]) -> tuple[Any, ...] | None:
-        nonlocal model
-        if (seen := _prepared(fitter, runs, cutoff)) is None:
-            return None
-        if model is None:
-            model, _ = with_friction_velocity(fitter.start, *seen)
-        return _delays(seen[0], model, seen[1])
+    fitter: Fitter
+    step: float  # even one of the recordings [s]
+    cutoff: float  # [Hz]
+    model: ParametricTwin | None = None
+    """The robot with velocity scales of friction; found from recordings if None."""
 
-    found: tuple[Any, ...] | None = ()
-    sampled, settled = fitter.samples[0], False
-    for _ in range(MAX_SHIFTS):
-        sampled = [_earlier(run, total) for run in fitter.samples[0]]
-        if (found := left(evenly(sampled, step, held=False))) is None:
+    def lateness(self) -> _Lateness | None:
+        """Return how late the efforts are, None if recordings are too short."""
+        total, shifts, given = 0.0, 0, self.fitter.samples[0]
+        while True:
+            sampled = [_earlier(run, total) for run in given]
+            found = self.left(evenly(sampled, self.step, held=False))
+            if found is None:
+                return None
+            total += found.common
+            least = max(2 * found.deviation, MAX_REST * abs(total))
+            settled, shifts = abs(found.common) <= least, shifts + 1
+            if settled or shifts == MAX_SHIFTS:
+                break
+        # What as much noise again changes; both signs, free of what is linear in it.
+        more = (noisier_samples(sampled, self.step, sign) for sign in (1, -1))
+        noisy = [one.common for one in map(self.left, more) if one is not None]
+        bias = float(np.mean(noisy)) - found.common
+        # A first-order filter delays an oscillation ω by atan(ω τ)/ω ≈ τ − τ (ω τ)²/3.
+        less = total * (2 * np.pi * self.cutoff * total) ** 2 / 3
+        known = float(np.linalg.norm([found.deviation, bias, less]))
+        each = found.each + total - found.common
+        return _Lateness(each, found.deviations, total, known, settled)
+
+    def left(self, runs: Sequence[Trajectory]) -> _Lateness | None:
+        """Return the delays of even recordings, None if they are too short."""
+        if (seen := _prepared(self.fitter, runs, self.cutoff)) is None:
             return None
-        total += found[2]
-        settled = abs(found[2]) <= max(2 * found[3], MAX_REST * abs(total))
-        if settled:
-            break
-    each, deviations, more, deviation = found
-    # What as much noise again changes; both signs, free of what is linear in it.
-    noisy = [left(noisier_samples(sampled, step, sign)) for sign in (1, -1)]
-    bias = np.mean([one[2] for one in noisy if one is not None]) - more
-    # A filter of first order delays an oscillation ω by atan(ω τ)/ω ≈ τ − τ (ω τ)²/3.
-    less = total * (2 * np.pi * cutoff * total) ** 2 / 3
-    known = float(np.linalg.norm([deviation, bias, less]))
-    return _Lateness(each + total - more, deviations, total, known, settled)
+        error, windows, _ = seen
+        if self.model is None:
+            self.model, _ = with_friction_velocity(self.fitter.start, *seen)
+        return _delays(error, self.model, windows)
 
 
 def _earlier(run: Trajectory, delay: float) -> Trajectory:
@@ -270,8 +282,8 @@ def _prepared(
 
 def _delays(
     error: InverseDynamicsError, model: ParametricTwin, windows: Trajectory
-) -> tuple[Any, ...]:
-    """Return each joint's delay, its standard error, and those of all together [s]."""
+) -> _Lateness:
+    """Return each joint's delay, and that of all together, by least squares."""
     at, parts = zip(*effort_rows(error, model, windows), strict=True)
     rows = np.concatenate(parts, 1)[:, np.argsort(np.concatenate(at))]
     factors: Any = np.linalg.qr(rows, mode="r")
@@ -303,7 +315,7 @@ def _delays(
         spread = inverse @ score_covariance(rest.T, scores) @ inverse
         found += [delays, np.sqrt(np.diag(spread))]
     each, deviations, common, deviation = found
-    return each, deviations, float(common[0]), float(deviation[0])
+    return _Lateness(each, deviations, float(common[0]), float(deviation[0]))
 
 
 def sparsely(runs: Sequence[Trajectory]) -> int:

@@ -90,9 +90,14 @@ def late_residuals(
         return None
     found = []
     for moved in late_efforts(data, delays):
-        ends = (replace(data, actions=data.actions + sign * moved) for sign in (1, -1))
-        later, earlier = (called(objective.residuals, model, end) for end in ends)
-        found.append(np.asarray(later - earlier) / 2)
+        ends = [replace(data, actions=data.actions + sign * moved) for sign in (1, -1)]
+        if isinstance(objective, InverseDynamicsError):  # less what is recorded
+            earlier, later = (np.asarray(objective.motions(model, e)[-1]) for e in ends)
+            moved = (later - earlier) / np.asarray(objective.scale)
+        else:
+            later, earlier = (called(objective.residuals, model, end) for end in ends)
+            moved = np.asarray(later - earlier)
+        found.append(moved / 2)
     return np.stack(found)
 
 

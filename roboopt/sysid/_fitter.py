@@ -79,7 +79,7 @@ class Fitter:
     results: list[Result] = field(default_factory=list)
     """Of each fit so far."""
     last: tuple[Any, Any] | None = None
-    """The objective and the data of the last fit."""
+    """What the last fit minimized, and over which data, condensed where they can be."""
     cutoff: float | None = None  # above which the data of the fits are smoothed [Hz]
     staggered: bool = True
     """Whether efforts are those of the instants of noisy samples, as a real robot's;
@@ -175,7 +175,7 @@ class Fitter:
         Raises:
             KeyboardInterrupt: after a Ctrl-C, with the best so far in `kept`.
         """
-        whole = self._sum(parts, prior_weight)
+        objective, batch = self._sum(parts, prior_weight), data
         part = self.checkpoint and self.checkpoint.part(
             f"fit {len(self.results) + 1}", steps=self.steps, tolerance=tolerance
         )
@@ -191,23 +191,21 @@ class Fitter:
         if set(parts) == {"effort"} and is_condensable(parts["effort"], begin):
             error = CondensedEffortError(np.asarray(parts["effort"].scale))
             condensed = self._condensed(parts["effort"], data["effort"])
+            objective = self._sum({"effort": error}, prior_weight)
             batch = {"effort": condensed.batch()}
-            effort = self._sum({"effort": error}, prior_weight)
             counted = np.isfinite(np.asarray(parts["effort"].scale))
             of_counted = Condensed(condensed.factors[counted], condensed.instants)
             nearest = nearest_possible(self.start, of_counted, self._deviations())
             if nearest is not None:
-                if effort(nearest, batch) < effort(begin, batch):
+                if objective(nearest, batch) < objective(begin, batch):
                     begin = nearest
                 steps = self.steps if prior_weight else 1  # The first tells the noise.
                 minimized = functools.partial(minimized, steps=steps)
-            result = minimized(effort, begin, batch)
-        else:
-            result = minimized(whole, begin, data)
+        result = minimized(objective, begin, batch)
         # An unfinished fit that began at the start may be worse than one before.
         interrupted = result.reason == "interrupted"
         if self.kept is None or not interrupted or begin is not self.start:
-            self.last = whole, data
+            self.last = objective, batch
             self.kept = Estimate(parts, data, result, self.cutoff)
         self.results.append(result)
         if interrupted:

@@ -267,8 +267,8 @@ def identify(
             start = with_time_step(start, step)
             twin = start.inner
             if set(found.parts) == {"effort"}:
-                found = in_steps(found, step)
-                continue
+                found = in_steps(found, step)  # which no estimate depends on
+                break
             fitter.start, fitter.begin = start, with_time_step(found.model, step)
             found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
         true_values = None
