@@ -1,7 +1,6 @@
-"""How the commands declare flags, parse and check them, and name them in errors."""
+"""How the commands declare flags, parse and check them."""
 
 import argparse
-import ast
 import dataclasses
 import re
 import shutil
@@ -22,17 +21,7 @@ KINDS: dict[type, tuple[str, str]] = {
     str: ("TEXT", "text"),
 }
 """The placeholder and the rule of each type of a value."""
-ARGUMENT = re.compile(r"((?:^|by |ive |ith )?)`(\w+)(?:=([^`]*))?`")
-TAKEN = re.compile(r"(?<=, which takes )\w+(, \w+)*")
 HELP = ("-h", "--help")
-OTHER_NAMES = {f"{name}s": name for name in ("package", "xacro_arg", "option")}
-OTHER_NAMES |= {"address": "ray", "workers": "ray"}
-"""Arguments whose flags have another name."""
-OF_OTHERS = {
-    *("model", "task", "tool", "time", "time_step", "target", "error"),
-    *("positions", "velocities", "efforts", "joints", "actuated", "effort_limits"),
-}
-"""Flags whose names are those of arrays, fields and attributes, too."""
 MAX_WIDTH = 80  # columns
 MAX_INT = 2**31 - 1
 MAX_COUNTS = {
@@ -49,6 +38,7 @@ FROM_ZERO = {
     *("work_weight", "joule_weight"),
 }
 """Numbers that may be 0, like those that are by default; others are positive."""
+OF_ANY_SIGN = {"target"}
 
 
 def flag(
@@ -315,7 +305,7 @@ def check_choices(command: Any) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             huge = isinstance(number, int) and abs(number) > most
             require(not huge, field.name, f"be at most {most}", number)
-            if type(number) in (int, float) and field.name != "target":
+            if type(number) in (int, float) and field.name not in OF_ANY_SIGN:
                 zero = field.default in (0, ()) or field.name in FROM_ZERO
                 rule = "be positive" if isinstance(number, float) else "be at least 1"
                 rule = "be at least 0" if zero else rule
@@ -333,68 +323,3 @@ def require_choice(
         hint = f"; did you mean {close[0]}?" if close else ""
         listed = f"one of {', '.join(choices)}" if shown else "one that --help lists"
         raise RobooptError(f"{name} must be {listed}, got {value!r}{hint}")
-
-
-def flags_named(sentence: str, command: Any) -> str:
-    """Return a sentence about a result with its arguments named as flags."""
-    known = all_flags(command)
-
-    def said(found: re.Match[str]) -> str:
-        name = OTHER_NAMES.get(found[1], found[1])
-        flagged = name in known and not known[name].metadata["positional"]
-        value = _as_words(found[2]) if found[2] else ""
-        return f"`{spelled(name)}{value}`" if flagged else found[0]
-
-    return re.sub(r"`(\w+)(?:=([^`]*))?`", said, sentence)
-
-
-def name_flag(message: str, command: Any) -> str:
-    """Return a message in one line, its arguments named as flags of a command, if any.
-
-    An argument is a name in backticks; one of `OF_OTHERS` only where it begins the
-    message, follows "by", "give" or "with", or has a value, as in `repair=True`. A
-    list after "which takes" becomes that of its flags.
-    """
-    line = " ".join(message.split())
-    if command is None:
-        return line
-    flags = all_flags(command)
-    grouped = flags.keys() - {f.name.rstrip("_") for f in dataclasses.fields(command)}
-
-    def said(found: re.Match[str]) -> str:
-        before, given, value = found.groups()
-        name = OTHER_NAMES.get(given, given)
-        if name == "robot" and _reads_urdf(command):
-            name = "urdf"
-        if name == "robot" and name not in flags and "option" in flags:
-            return f"{before}{spelled('option')} robot"
-        sure = not found.start() or before or value is not None
-        if name not in flags or (name in OF_OTHERS and not sure):
-            return found[0]
-        if flags[name].metadata["positional"]:  # as the usage names it
-            shown = flags[name].metadata["shown"].partition(".")[0]
-            return before + (shown if shown.isalpha() else name)
-        return before + spelled(name) + ("" if value is None else _as_words(value))
-
-    def taken(found: re.Match[str]) -> str:
-        names = [OTHER_NAMES.get(name, name) for name in found[0].split(", ")]
-        return ", ".join(spelled(n) for n in names if n in grouped) or found[0]
-
-    return TAKEN.sub(taken, ARGUMENT.sub(said, line))
-
-
-def _as_words(value: str) -> str:
-    """Return the words after a flag for a value in Python; none for a value unsaid."""
-    try:
-        value = ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return ""
-    if isinstance(value, tuple | list):
-        return f" {','.join(map(str, value)) or 'none'}"
-    return "" if value is True else f" {value}"
-
-
-def _reads_urdf(command: Any) -> bool:
-    """Return whether the robot of a parsed command is that of --urdf."""
-    urdf, robot = (getattr(command, name, None) for name in ("urdf", "robot"))
-    return urdf is not None and robot is None

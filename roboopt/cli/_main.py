@@ -22,12 +22,12 @@ from roboopt.cli._config import (
     resume_path,
     split_config,
 )
+from roboopt.cli._flag_names import name_flag
 from roboopt.cli._flags import (
     HELP,
     all_flags,
     check_choices,
     filled,
-    name_flag,
     parse,
     require_choice,
 )

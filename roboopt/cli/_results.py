@@ -11,7 +11,7 @@ from typing import Any
 from roboopt._errors import RobooptError, argument_called
 from roboopt._reading import read_json
 from roboopt.cli._config import ENVIRONMENT, needed
-from roboopt.cli._flags import flags_named
+from roboopt.cli._flag_names import flags_named
 from roboopt.cli._run_folder import SETTINGS, require_finished
 
 

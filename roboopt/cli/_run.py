@@ -19,7 +19,8 @@ from roboopt._errors import RobooptError
 from roboopt._interrupt import cleaned_up, ending, exit_code, leaves, shielded
 from roboopt._progress import say
 from roboopt.cli._config import RECORDED
-from roboopt.cli._flags import Output, flags_named, groups, verb_arguments
+from roboopt.cli._flag_names import flags_named
+from roboopt.cli._flags import Output, groups, verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._results import write_report
 from roboopt.cli._resume import COMPLETE, finished, how_to_report, how_to_resume

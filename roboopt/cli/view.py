@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError
-from roboopt.cli._flags import flag, name_flag
+from roboopt.cli._flag_names import name_flag
+from roboopt.cli._flags import flag
 from roboopt.cli._results import load_shown
 from roboopt.cli._simulation import package_folder
 

@@ -20,7 +20,8 @@ from shown_robots import motion, scara
 from roboopt import RobooptError
 from roboopt._progress import say_notes
 from roboopt.cli import main
-from roboopt.cli._flags import Output, flag, name_flag, parse
+from roboopt.cli._flag_names import name_flag
+from roboopt.cli._flags import Output, flag, parse
 from roboopt.cli._main import COMMANDS
 from roboopt.cli._process import process_settings
 from roboopt.cli._results import command_of, write_report

@@ -8,7 +8,8 @@ import pytest
 import roboopt as ro
 from roboopt.cli import main
 from roboopt.cli._config import defaults_from
-from roboopt.cli._flags import name_flag, parse
+from roboopt.cli._flag_names import name_flag
+from roboopt.cli._flags import parse
 from roboopt.cli._run import flags_of
 from roboopt.cli._simulation import Simulation
 from roboopt.cli.collect import Collect

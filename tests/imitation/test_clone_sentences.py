@@ -11,7 +11,7 @@ import roboopt_envs  # noqa: F401  registers the environments
 
 import roboopt as ro
 from roboopt.cli import main
-from roboopt.cli._flags import flags_named
+from roboopt.cli._flag_names import flags_named
 from roboopt.cli.clone import Clone
 from roboopt.imitation._clone_training import NO_BETTER
 from roboopt.imitation._policy_kinds import ON_GRAVITY

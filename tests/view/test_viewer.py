@@ -20,7 +20,7 @@ from shown_robots import motion, scara
 
 import roboopt as ro
 from roboopt.cli import main
-from roboopt.cli._flags import name_flag
+from roboopt.cli._flag_names import name_flag
 from roboopt.cli.view import View
 from roboopt.view import RobotMotions, Scene, Viewer
 
