@@ -35,6 +35,7 @@ MIN_SCALE_SHARE = 1e-9  # of a signal: smaller residuals are rounding
 MAX_SIMULATED_STEPS = 10_000  # of all windows whose motion is fitted
 MIN_FITTED_STEPS = 6  # of a window whose start is fitted
 NOISY_TOLERANCE = 1e-4  # of the loss: less is little beside the effect of the noise
+NOISE_TOLERANCE = 1e-3  # the same, of a fit that only tells the noise
 STOP_REASONS = {
     "tolerance": "no further improvement",
     "steps": "the last fit took all its steps",
@@ -154,7 +155,8 @@ class Fitter:
         first = own if begin is None else begin
         used = {kind: data[kind] for kind in parts}
         if weigh:
-            first = self.fit_once(parts, used, first, tolerance=tolerance).model
+            enough = max(tolerance, NOISE_TOLERANCE)
+            first = self.fit_once(parts, used, first, tolerance=enough).model
             parts = {k: weighted(p, first, used[k]) for k, p in parts.items()}
         # Half a mean square each: this weight makes the sum a posterior.
         count = max(_count(p, first, used[k]) for k, p in parts.items())

@@ -12,6 +12,7 @@ import functools
 import warnings
 from collections.abc import Sequence
 
+import equinox as eqx
 import numpy as np
 
 from roboopt._errors import argument_called
@@ -214,7 +215,7 @@ def fit_noisy(
     if scaled is not start:
         # Scales that explain the efforts, but no motion, hide another error.
         fitter.start = scaled
-        other = fitted()
+        other = fitted(after=found)
         worse = judged(other.model) - judged(found.model)
         if worse < np.log(WORSE_RATIO if asked else BETTER_RATIO):
             found = other
@@ -284,10 +285,12 @@ def _fit_efforts_first(
     moved: Sequence[Trajectory],
     error: str,
     horizon: float,
+    after: Estimate | None = None,
 ) -> Estimate:
     """Fit the efforts, then the motion, then both.
 
-    The efforts alone, where their fit leaves no more than noise.
+    The efforts alone, where their fit leaves no more than noise. A fit `after` one of
+    motion, by a robot with other scales of friction, begins there, with its noise.
     """
     data = {"effort": effort_windows(made.runs, made.response)}
     effort = made.effort_error(fitter, data["effort"])
@@ -296,14 +299,22 @@ def _fit_efforts_first(
     explained = np.all(left <= MAX_NOISE_RATIO * made.noise)
     if error == "effort" or (error == "auto" and explained):
         return by_effort
-    data["motion"] = fitter.motion_windows(moved, horizon)
-    motion = fitter.motion_error(data["motion"])
-    motion = weighted(motion, by_effort.model, data["motion"])
-    by_motion = fitter.fit({"motion": motion}, data, begin=by_effort.model)
+    if after is not None and "motion" in after.parts:
+        data["motion"], motion = after.data["motion"], after.parts["motion"]
+        numbers = after.model.coordinates
+        begin = eqx.tree_at(lambda m: m.coordinates, fitter.start, numbers)
+        by_motion = None
+    else:
+        data["motion"] = fitter.motion_windows(moved, horizon)
+        motion = fitter.motion_error(data["motion"])
+        motion = weighted(motion, by_effort.model, data["motion"])
+        by_motion = fitter.fit({"motion": motion}, data, begin=by_effort.model)
+        motion, begin = by_motion.parts["motion"], by_motion.model
     if error == "motion":
-        return by_motion
-    parts = {**by_effort.parts, **by_motion.parts}
-    by_both = fitter.fit(parts, data, begin=by_motion.model, weigh=False)
+        settings = {"begin": begin, "weigh": False}
+        return by_motion or fitter.fit({"motion": motion}, data, **settings)
+    parts = {**by_effort.parts, "motion": motion}
+    by_both = fitter.fit(parts, data, begin=begin, weigh=False)
     if error == "both":
         return by_both
     both, efforts = (forecast_error(f.model, shown) for f in (by_both, by_effort))
