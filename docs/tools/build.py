@@ -48,10 +48,20 @@ def home(name: str, namespace: str) -> str:
 
 
 def reference_page(namespace: str, introduction: str, names: list[str]) -> str:
-    """Return a page with the docstrings of the names that are described there."""
-    own = [n for n in names if home(n, namespace) == namespace]
-    blocks = "\n\n".join(f"::: {namespace}.{name}" for name in own)
-    return f"{FOUND_LESS}# `{namespace}`\n\n{introduction}\n\n{blocks}\n"
+    """Return a page with the docstrings of the names that are described there.
+
+    Those that another namespace describes are links.
+    """
+    homes = {name: home(name, namespace) for name in names}
+    own = [f"::: {namespace}.{n}" for n, at in homes.items() if at == namespace]
+    others = [
+        f"[`{name}`]({at}.md#{at}.{name})"
+        for name, at in homes.items()
+        if at != namespace
+    ]
+    also = [f"Described on other pages: {', '.join(others)}."] if others else []
+    blocks = "\n\n".join([introduction, *also, *own])
+    return f"{FOUND_LESS}# `{namespace}`\n\n{blocks}\n"
 
 
 def linked(section: re.Match[str]) -> str:

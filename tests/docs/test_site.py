@@ -3,6 +3,7 @@
 `.ci/run` runs this file; a plain `pytest` does not.
 """
 
+import re
 import subprocess
 import sys
 import threading
@@ -22,6 +23,8 @@ from browser import (
     scrolling,
 )
 from questions import QUESTIONS
+
+import roboopt
 
 ROOT = Path(__file__).parents[2]
 RESULTS = 3  # an answer is among so many pages
@@ -180,3 +183,12 @@ def test_the_search_answers(address, page):
         if not any(wanted in links for links in found[question]):
             wrong.append(f"{question}: {wanted} is not in {found[question]}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_reference_of_roboopt_leads_to_every_name(folder):
+    page = (folder / "reference" / "roboopt.html").read_text()
+    namespaces = {path.stem for path in (folder / "reference").glob("roboopt.*")}
+    for name in roboopt.__all__:
+        if f"roboopt.{name}" in namespaces:
+            continue
+        assert re.search(rf'(href="[^"]*\.|id="roboopt\.){name}"', page), name
