@@ -299,26 +299,22 @@ def _fit_efforts_first(
     explained = np.all(left <= MAX_NOISE_RATIO * made.noise)
     if error == "effort" or (error == "auto" and explained):
         return by_effort
-    if after is not None and "motion" in after.parts:
-        data["motion"], motion = after.data["motion"], after.parts["motion"]
-        numbers = after.model.coordinates
-        begin = eqx.tree_at(lambda m: m.coordinates, fitter.start, numbers)
-        by_motion = None
-    else:
+    if after is None or "motion" not in after.parts:
         data["motion"] = fitter.motion_windows(moved, horizon)
         motion = fitter.motion_error(data["motion"])
         motion = weighted(motion, by_effort.model, data["motion"])
-        by_motion = fitter.fit({"motion": motion}, data, begin=by_effort.model)
-        motion, begin = by_motion.parts["motion"], by_motion.model
-    if error == "motion":
-        settings = {"begin": begin, "weigh": False}
-        return by_motion or fitter.fit({"motion": motion}, data, **settings)
-    parts = {**by_effort.parts, "motion": motion}
-    by_both = fitter.fit(parts, data, begin=begin, weigh=False)
-    if error == "both":
-        return by_both
-    both, efforts = (forecast_error(f.model, shown) for f in (by_both, by_effort))
-    return by_both if both - efforts < np.log(BETTER_RATIO) else by_effort
+        after = fitter.fit({"motion": motion}, data, begin=by_effort.model)
+        if error == "motion":
+            return after
+    data["motion"], parts = after.data["motion"], {"motion": after.parts["motion"]}
+    numbers = after.model.coordinates
+    begin = eqx.tree_at(lambda m: m.coordinates, fitter.start, numbers)
+    parts = parts if error == "motion" else {**by_effort.parts, **parts}
+    found = fitter.fit(parts, data, begin=begin, weigh=False)
+    if error in ("motion", "both"):
+        return found
+    both, efforts = (forecast_error(f.model, shown) for f in (found, by_effort))
+    return found if both - efforts < np.log(BETTER_RATIO) else by_effort
 
 
 def _best_cutoff(
