@@ -2,7 +2,8 @@
 
 A page is one session, in a process of its own and a folder with a copy of `examples/`.
 Blocks that take minutes follow the line `<!-- slow -->` and are marked slow; blocks
-that only illustrate are written as `text`.
+that only illustrate are written as `text`. Where a page has slow blocks, the slow tests
+run all of it as printed; without them, a block may take fewer and shorter episodes.
 """
 
 import os
@@ -18,6 +19,9 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if page.parent.name != "tutorials"]  # test_notebooks.py
 SLOW_PAGES = ("reinforce",)  # whose quick blocks take half a minute
+FEWER = {  # Of the sizes in tests/cli/test_tune.py, whose compiled programs are kept.
+    "README": ("steps=20, episodes=20", "steps=3, episodes=3, starts=2, duration=0.5")
+}
 
 
 def cases() -> list:
@@ -39,11 +43,13 @@ def test_the_blocks_of_a_page_run_in_order(page, slow, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     scripts = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"}
-    # Pages compute for longer than tests: at level 0 most of their time.
-    flags = environment.get("XLA_FLAGS", "")
-    environment["XLA_FLAGS"] = flags.replace("_level=0", "_level=1")
+    fewer = None if slow else FEWER.get(page.stem)
+    if fewer is None:
+        # Pages compute for longer than tests: at level 0 most of their time.
+        flags = environment.get("XLA_FLAGS", "")
+        environment["XLA_FLAGS"] = flags.replace("_level=0", "_level=1")
     code = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); "
-    code += f"__import__('page').run({str(page)!r}, slow={slow})"
+    code += f"__import__('page').run({str(page)!r}, slow={slow}, fewer={fewer})"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
