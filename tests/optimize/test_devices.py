@@ -24,6 +24,9 @@ SETTINGS = {
     "validated": {"batch_size": 64, "validation": None},
     "noted": {"gradient": ro.gradients.Automatic(), "batch_size": 64},
 }
+ALL = *SETTINGS, "starts", "PPO", "SHAC"
+FEW = "all samples", "validated", "starts", "PPO"
+"""Of each way to share one: the others have minibatches and environments, too."""
 HEAD = """
 import gc, json, sys
 gc.set_threshold(50_000)  # as the command does
@@ -48,9 +51,11 @@ def compare(name, learn):
     moved = max(np.abs(a - np.asarray(b)).max() for a, b in zip(one, cases.START[name]))
     pairs[name] = float(away), float(moved), found[0].steps, found[1].steps
 
+chosen = sys.argv[2:]
 for name, settings in cases.SETTINGS.items():
-    cases.START[name] = [0.0]
-    compare(name, lambda ds: cases.cloned(devices=ds, **settings))
+    if name in chosen:
+        cases.START[name] = [0.0]
+        compare(name, lambda ds: cases.cloned(devices=ds, **settings))
 cases.START["starts"] = [0.0]
 compare("starts", lambda ds: cases.cloned(starts=16, batched=True, devices=ds))
 space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
@@ -69,8 +74,9 @@ def reinforced(algorithm):
 
 for algorithm in (ro.rl.PPO(steps=6, epochs=2, minibatches=4), ro.rl.SHAC(horizon=6)):
     name = type(algorithm).__name__
-    cases.START[name] = jax.tree.leaves(agent)
-    compare(name, reinforced(algorithm))
+    if name in chosen:
+        cases.START[name] = jax.tree.leaves(agent)
+        compare(name, reinforced(algorithm))
 first, second = (jax.tree.map(np.asarray, made) for made in collected[:2])
 close = jax.tree.map(lambda a, b: np.allclose(a, b, 0, 1e-12), first, second)
 texts = []
@@ -150,17 +156,19 @@ def said(program):
     return json.loads(out.splitlines()[-1])
 
 
-@pytest.fixture(scope="module")
-def eight():
+@pytest.fixture(
+    scope="module", params=[FEW, pytest.param(ALL, marks=pytest.mark.slow)], ids=len
+)
+def eight(request):
     pytest.importorskip("gymnasium")
-    return said(run(EIGHT, devices=8))
+    return request.param, said(run(EIGHT, *request.param, devices=8))
 
 
 def test_eight_devices_find_what_one_does(eight):
-    count, same_steps, pairs, _ = eight
+    chosen, (count, same_steps, pairs, _) = eight
     assert count == 8
     assert same_steps
-    assert set(pairs) == {*SETTINGS, "starts", "PPO", "SHAC"}
+    assert set(pairs) == {*chosen}
     for name, (away, moved, alone, shared) in pairs.items():
         assert alone == shared > 0, name
         assert away < 1e-12, name
@@ -194,7 +202,7 @@ def test_no_device_and_one_device_twice_are_refused(count):
 
 
 def test_uneven_shares_are_refused_in_words(eight):
-    *_, texts = eight
+    _, (*_, texts) = eight
     for text, name, rest in zip(
         texts, ("data", "batch_size", "model", "envs"), (7, 2, 6, 6), strict=False
     ):
