@@ -36,7 +36,7 @@ def recorded(shares, seed):
     model = ParametricTwin(ro.Twin(robot, STEP), FREE)
     random = np.random.default_rng(seed)
     rates = random.uniform(1, 6, (model.joints, 5))
-    waves = rates * STEP * np.arange(4001)[:, None, None]
+    waves = rates * STEP * np.arange(2001)[:, None, None]
     waves = waves + random.uniform(0, 6, rates.shape)
     q, velocity = np.sin(waves).sum(2), (rates * np.cos(waves)).sum(2)
     acceleration = -(rates**2 * np.sin(waves)).sum(2)
