@@ -7,6 +7,7 @@ loaded that could run code, and no environment is made.
 import csv
 import json
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -31,9 +32,13 @@ HISTORIES = {HISTORY: "gradient step", RETURNS: "environment step"}
 HIDDEN = {*NOTES, "seconds", "step", "timestep", "fit"}
 OF_OBJECTIVE = re.compile(r"-weight$|^--(loss|task|reference)$")
 """Flags that say what is minimized."""
-OF_TASK = "--task", "--reference"
+OF_TASK = "--task", "--reference", "--duration"
 TASK = re.compile(r"^Tuning .* to (\S+)$")
 MAX_VALUE = 28  # characters of a setting
+MAX_WORD = 40  # characters of a word of a task
+NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(e[+-]?\d+)?")
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""In the `repr` of an object, of another value in each process."""
 ABOUT_THE_RUN = "name runs overwrite no_video figures log watch resume config".split()
 WITHOUT_FLAG = "env", "demonstrations", "recordings"
 """Settings that some command takes without a flag."""
@@ -43,7 +48,7 @@ OWN = {
     "clone": ("--time-step", "--test", "--held-out"),
 }
 """Flags that are something else than those of other commands."""
-RESOLVED = "run", "algorithm"
+RESOLVED = "run", "algorithm", "objective"
 """Parts of settings with numbers for flags that were not set."""
 
 
@@ -61,6 +66,8 @@ class Run:
     """The flags, as text."""
     versions: Mapping[str, str]
     """Of Python and of packages."""
+    recorded_task: tuple[str, ...] = ()
+    """The robot and the task of `tune`, in words; none of other commands."""
 
     @classmethod
     def read(cls, folder: str | PathLike, name: str | None = None) -> "Run":
@@ -81,7 +88,9 @@ class Run:
             metrics = {str(k): float(v) for k, v in dict(found["metrics"]).items()}
             title, saved = str(found["title"]), str(found["saved"])
             flags = {**settings.get("flags", {})}
-            known = _of_environment(settings.get("environment", {}))
+            environment = settings.get("environment", {})
+            known = _of_environment(environment)
+            task = _task_words(environment)
             for part in RESOLVED:
                 known |= settings.get(part, {})
             known = {k: v for k, v in known.items() if isinstance(v, int | float)}
@@ -103,7 +112,7 @@ class Run:
         shown = {name: _shown(value) for name, value in chosen.items()}
         name = name or folder.resolve().name
         versions = {str(k): str(v) for k, v in versions.items() if v is not None}
-        return cls(name, folder, title, saved, metrics, shown, versions)
+        return cls(name, folder, title, saved, metrics, shown, versions, task)
 
     def apart(self) -> dict[str, str]:
         """Return the settings, by names that tell them from other commands'."""
@@ -146,14 +155,16 @@ class Run:
             curves: files and columns, as of `curves`.
         """
         flags = [f"{k} {v}" for k, v in self.settings.items() if OF_OBJECTIVE.search(k)]
+        flags = [flag for flag in flags if flag not in self.task]
         terms = {readable(n) for _, n in curves if not parts(n)[1]}
-        return (self.title, *flags, *sorted(terms - {"loss", "validation"}))
+        task = self.task if self.settings.get(COMMAND) == "tune" else (self.title,)
+        return (task[0], *flags, *task[1:], *sorted(terms - {"loss", "validation"}))
 
     @property
     def task(self) -> tuple[str, ...]:
-        """Words that tell its task from others: title and flags."""
+        """Words that tell its task from others: title, flags and the record."""
         flags = [f"{k} {self.settings[k]}" for k in OF_TASK if k in self.settings]
-        return (self.title, *flags)
+        return (self.title, *flags, *self.recorded_task)
 
 
 def _of_environment(environment: Any) -> dict[str, Any]:
@@ -164,6 +175,31 @@ def _of_environment(environment: Any) -> dict[str, Any]:
     if environment.get("horizon") and found["control_period"]:
         found["duration"] = environment["horizon"] * found["control_period"]
     return found
+
+
+def _task_words(environment: Any) -> tuple[str, ...]:
+    """Return the number of joints and what the record says of the task, in words."""
+    if not isinstance(environment, dict) or "task" not in environment:
+        return ()
+    count = len(environment.get("joint_names", ()))
+    words = _leaves("", environment["task"])
+    return (f"{count} joint{'s' * (count != 1)}", *map(_word, words))
+
+
+def _word(text: str) -> str:
+    """Return a text, a long one cut and with a checksum that tells it from others."""
+    if len(text) <= MAX_WORD:
+        return text
+    return f"{text[: MAX_WORD - 10]}… {zlib.crc32(text.encode()):08x}"
+
+
+def _leaves(name: str, value: Any) -> list[str]:
+    """Return the numbers and texts of a record by name; six digits of a number."""
+    if isinstance(value, dict):
+        return [word for k, v in value.items() for word in _leaves(str(k), v)]
+    text = json.dumps(value, ensure_ascii=False).replace('"', "")
+    text = NUMBER.sub(lambda found: f"{float(found[0]):.6g}", text)
+    return [f"{readable(name)} {ADDRESS.sub('', text)}"]
 
 
 def _named(settings: Mapping[str, Any], title: str) -> dict[str, str]:

@@ -345,6 +345,56 @@ def test_task_costs_of_different_tasks_share_no_axis(runs, tmp_path):
     assert found.differences() == {"--task": ["reach", "balance"]}
 
 
+def test_objectives_and_tasks_are_those_of_the_record(runs, tmp_path):
+    page = tmp_path / "page.html"
+
+    def record(name, weight, *, given=None, **task):
+        done = Swing({"objective": 1.0, "task cost [s]": 2.0}, [1.0, 0.5])
+        done.summary = lambda: Summary("Tuning arm to reach", [], [])
+        done.save(runs / name)
+        said = {
+            "command": "tune",
+            "flags": {"work_weight": given, "tool": None},
+            "environment": {"joint_names": ["a", "b"], "task": {"Reach": task}},
+            "objective": {"class": "EnergyTaskCost", "work_weight": weight},
+        }
+        write_json(runs / name / "settings.json", said)
+
+    def titles():
+        found = compare([runs])
+        found.report(page)
+        said = [x for x in found.summary().sentences if "cannot be compared" in x]
+        return labels(page)[:2], said
+
+    # A weight that a flag gave is the same as that of the default.
+    record("one", 0.5)
+    record("two", 0.5, given=0.5)
+    shared, said = titles()
+    assert shared == ["objective", "task cost"] and not said
+    record("two", 0.25)
+    apart, (said,) = titles()
+    assert apart == [
+        f"objective (Tuning arm to reach, --work-weight {weight})"
+        for weight in (0.5, 0.25)
+    ]
+    assert "weights" in said
+    assert compare([runs]).differences() == {"--work-weight": ["0.5", "0.25"]}
+    # Tasks whose flags are the same, of other tools; an object's address says nothing.
+    for name, tip, where in (("one", 0.1, 16), ("two", 0.2, 32)):
+        record(name, 0.5, chain={"tip": [0.0, tip]}, own=f"<Own at {hex(where)}>")
+    apart, (said,) = titles()
+    of = "objective (Tuning arm to reach, tip [0, {}])"
+    assert apart == [of.format(tip) for tip in (0.1, 0.2)]
+    assert "different tasks" in said
+    for name, where in (("one", 16), ("two", 32)):
+        record(name, 0.5, own=f"<Own at {hex(where)}>")
+    assert titles() == (["objective", "task cost"], [])
+    # Long lists that differ in the middle.
+    for name, middle in (("one", 0.1), ("two", 0.2)):
+        record(name, 0.5, path=[*[0.0] * 50, middle, *[0.0] * 50])
+    assert len({*titles()[0]}) == 2 and titles()[1] == [said]
+
+
 def test_an_episode_of_no_set_duration_has_that_of_the_record(runs):
     known = {"horizon": 960, "control_period": 1 / 240, "interface": "torque"}
     for name, flags in (("one", {}), ("two", {"duration": 1.0, "interface": "pos"})):
