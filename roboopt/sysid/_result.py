@@ -29,6 +29,7 @@ from roboopt.sysid._checks import grouped
 from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._forecast import FORECAST_TIMES_S, Forecasts, forecasts
 from roboopt.sysid._free_swing import free_swing_sentences
+from roboopt.sysid._lacking import is_far_off, lacking_sentences
 from roboopt.sysid._parameters import (
     COMBINED,
     ZERO_WITHIN,
@@ -55,7 +56,6 @@ from roboopt.sysid._tables import (
     forecast_table,
     friction_sentences,
     known_first,
-    lacking_sentences,
     missing_sentences,
     speeds_up,
     suspicion_sentences,
@@ -212,9 +212,10 @@ class IdentifyResult(VerbResult):
 
     @property
     def conclusive(self) -> bool:
-        """Return whether the fit has not failed, and efforts may explain the motion."""
-        failed = self.efforts is not None and self.efforts.failed
-        return UNRECORDED not in self.suspicions and not failed
+        """Return whether the fit has not failed, and the model explains the motion."""
+        made, ahead = self.efforts, self.forecasts
+        lost = is_far_off(ahead, self.model) if made is None else made.failed
+        return UNRECORDED not in self.suspicions and not lost
 
     @property
     def interrupted(self) -> bool:
@@ -223,8 +224,8 @@ class IdentifyResult(VerbResult):
 
     @property
     def _combinations(self) -> tuple[Combination, ...]:
-        report = self.identifiability if self.conclusive else None
-        return () if report is None else report.combinations
+        report = self.identifiability
+        return report.combinations if report and self.conclusive else ()
 
     @property
     def _base(self) -> tuple[BaseParameter, ...]:
@@ -263,9 +264,9 @@ class IdentifyResult(VerbResult):
         said = [
             *suspicion_sentences(self.suspicions),
             *([] if made is None else effort_sentences(made, joints, trusted)),
+            *(lacking_sentences(ahead, self.model) if ahead and made is None else []),
             self._forecast_sentence(),
             *([] if ahead is None else worse_forecasts(ahead, self.model)),
-            *(lacking_sentences(ahead, self.model) if ahead and made is None else []),
             *([simulation_sentence(whole)] if (whole := self.simulations) else []),
             f"What the recordings tell of the {len(rows)} parameters was not computed: "
             "parameters.csv has their estimates, without intervals."
@@ -317,7 +318,7 @@ class IdentifyResult(VerbResult):
             return "The fitted model was not judged: Ctrl-C or a signal came before."
         if made is None:
             return "The recordings are too short for a forecast."
-        if self.efforts is not None and self.efforts.failed:
+        if not self.conclusive:
             return ""
         return forecast_sentence(made, self.model.joints, held_out=bool(self.held_out))
 
@@ -340,9 +341,8 @@ class IdentifyResult(VerbResult):
             name = f"forecast error after {ahead.seconds[-1]:.3g} s [% of the URDF's]"
             judged[name] = 100 * ratio
         if (whole := self.simulations) is not None:
-            judged["simulation follows the recording for [s]"] = whole.followed(
-                "fitted"
-            )
+            followed = whole.followed("fitted")
+            judged["simulation follows the recording for [s]"] = followed
             share = whole.share("fitted")
             if np.isfinite(share):  # it overflows where the simulation is lost
                 judged["simulation error [% of the motion]"] = 100 * share

@@ -10,7 +10,7 @@ squares meet with a robot of another mass.
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -23,6 +23,7 @@ from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._condensed import Condensed, effort_rows
 from roboopt.sysid._effort_units import OTHER_UNIT, effort_factors, unit_phrases
 from roboopt.sysid._smoothing import least_squares_numbers
+from roboopt.sysid._springs import SPRING, spring_phrases
 from roboopt.sysid._unrecorded_forces import moved_from_outside
 from roboopt.urdf import EARTH_GRAVITY
 
@@ -59,13 +60,13 @@ def suspicion_sentence(found: tuple[str, ...]) -> str:
             "robot's inertia. Was the robot moved by hand, or by other forces that are "
             "not recorded?"
         )
-    units = [phrase for phrase in found if phrase.startswith(OTHER_UNIT)]
-    better = [phrase for phrase in found if phrase not in units]
+    whole = [one for one in found if one.startswith((OTHER_UNIT, SPRING))]
+    better = [phrase for phrase in found if phrase not in whole]
     said = [
         "least squares explain the efforts clearly better with "
         f"{', and '.join(better)}: check the URDF and the columns"
     ]
-    return f"{'; '.join([*(said if better else []), *units])}."
+    return f"{'; '.join([*(said if better else []), *whole])}."
 
 
 def suspicions(
@@ -74,19 +75,23 @@ def suspicions(
     data: Trajectory,
     held_out: Trajectory | None = None,
     cutoff: float | None = None,
+    passive: Sequence[int] = (),
 ) -> tuple[str, ...]:
     """Return what explains most of what least squares leave of the efforts.
 
     Phrases, each of a change that makes what is left clearly less, of the recordings
     `held_out` (or of the ends of `data`) too, or of effort columns in another unit.
     `UNRECORDED` alone where the efforts hold nothing of the robot's inertia, as far as
-    data tell that are smoothed above a `cutoff` [Hz].
+    data tell that are smoothed above a `cutoff` [Hz]. Of a robot with `passive` joints
+    only springs at these.
     """
     steps = int(np.prod(data.actions.shape[:-1]))
     every = max(error.every, steps // MAX_INSTANTS)
     independent = np.inf if cutoff is None else 2 * cutoff * steps * data.time_step
     error = dataclasses.replace(error, every=every, filter=None)
     case = _Case(model, _parted(data) if held_out is None else (data, held_out))
+    if passive:
+        return spring_phrases(error, model, case.data, passive)
     found = _explaining(error, case)
     if found is not case:
         left, first = (_left(error, one, judged=True) for one in (found, case))

@@ -13,6 +13,7 @@ from roboopt.rollouts import JointUnits
 from roboopt.sysid._base_parameters import BaseParameter
 from roboopt.sysid._effort_errors import WORSE_RATIO, EffortErrors
 from roboopt.sysid._forecast import NO_ERROR, Forecasts
+from roboopt.sysid._lacking import LACKING
 from roboopt.sysid._parameters import MIN_SHARE, Parameter, number, percent
 from roboopt.sysid._smoothing import MAX_NOISE_RATIO
 from roboopt.sysid._suspicions import suspicion_sentence
@@ -22,10 +23,6 @@ NAMED = {
     "URDF": "those of the robot as given",
     "constant velocity": "constant velocity",
 }
-LACKING = (
-    "what the model lacks moves the estimates, which their intervals count only in "
-    "part."
-)
 EQUAL_RATIO = 1.005  # of forecast errors
 MIN_FRICTION = 0.01  # of the efforts: less may be an error of the model
 MAX_WORSE = 3  # joints in a sentence
@@ -368,20 +365,6 @@ def worse_forecasts(made: Forecasts, model: ParametricTwin) -> list[str]:
                 f"{'; of '.join(found[:MAX_WORSE])}{more}."
             )
     return said
-
-
-def lacking_sentences(made: Forecasts, model: ParametricTwin) -> list[str]:
-    """Return for which joints a fit of the motion leaves more than noise.
-
-    The noise of a measured state is the same for one step at constant velocity.
-    """
-    errors = made.beyond_rounding()
-    fitted, still = (errors[name][0] for name in (MODELS[0], MODELS[2]))
-    worse = fitted > WORSE_RATIO * still
-    joints = [n for k, n in enumerate(model.robot.joint_names) if worse[k]]
-    names = ", ".join(joints)
-    said = f"The fit leaves more of the motion of {names} than noise: {LACKING}"
-    return [said] if joints else []
 
 
 def write_forecasts(path: Path, made: Forecasts, model: ParametricTwin) -> None:

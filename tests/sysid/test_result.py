@@ -206,6 +206,18 @@ def test_a_fit_of_the_motion_tells_that_the_model_lacks_something(found):
         vars(moved)["forecasts"] = dataclasses.replace(made, rmse=errors)
         said = " ".join(moved.summary().sentences)
         assert (lacking in said) == expected
+        assert "times better" in said and moved.parameters[0].verdict != "not judged"
+
+
+def test_a_fit_that_leaves_far_more_of_the_motion_than_noise_has_no_verdicts(found):
+    rmse = {name: errors.copy() for name, errors in found.forecasts.rmse.items()}
+    rmse["fitted"][0, 1] = 4 * rmse["constant velocity"][0, 1]
+    lost = dataclasses.replace(found, efforts=None)
+    vars(lost)["forecasts"] = dataclasses.replace(found.forecasts, rmse=rmse)
+    said = " ".join(lost.summary().sentences)
+    assert "far more of the motion of elbow than noise" in said
+    assert "times better" not in said and "identified by themselves" not in said
+    assert {row.verdict for row in lost.parameters} == {"not judged"}
 
 
 def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_path):
