@@ -18,22 +18,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt.data import Trajectory
-from roboopt.dynamics import ParametricTwin
+from roboopt.dynamics import ParametricTwin, joint_numbers
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._condensed import Condensed, effort_rows
 from roboopt.sysid._effort_units import OTHER_UNIT, effort_factors, unit_phrases
+from roboopt.sysid._nearest_possible import free_numbers
 from roboopt.sysid._smoothing import least_squares_numbers
 from roboopt.sysid._springs import SPRING, spring_phrases
 from roboopt.sysid._unrecorded_forces import moved_from_outside
 from roboopt.urdf import EARTH_GRAVITY
 
+GRAVITY = "gravity"
 UNRECORDED = "forces that are not recorded"
 MIN_SHARE = 0.1  # of a joint's efforts, left by least squares
 MIN_GAIN = 1.5  # ratio of what is left, that names a suspicion
 MIN_FURTHER_GAIN = 1.3  # of a change to others
 TIE = 1.05  # of what is left: neither explains it better
 MAX_INSTANTS = 1000
-MIN_SHARE_LATE = 0.01  # of a joint's efforts: less is no delay
+MIN_SMALL_SHARE = 0.01  # of a joint's efforts: less is no delay and no tilt
 LONGEST_DELAY_S = 0.1
 FIRST_TILT = 0.3  # of gravity, in radians: a base is seldom tilted by more
 MAX_TILTS = 60  # that are tried
@@ -121,26 +123,37 @@ def _explaining(error: InverseDynamicsError, case: _Case) -> _Case:
     left = first = _left(error, case)
     recorded = np.sqrt(np.mean(np.asarray(data.actions) ** 2, (0, 1)))
     driven = first[list(model.actuated)]
-    if not np.any(driven > MIN_SHARE_LATE * recorded):
+    if not np.any(driven > MIN_SMALL_SHARE * recorded):
         return given
     late = _later(error, case)
-    if not np.any(driven > MIN_SHARE * recorded):
+    large = np.any(driven > MIN_SHARE * recorded)
+    # A tilt makes up for masses that are known wrongly: none may be known.
+    if not (large or _all_bodies_are_free(model)):
         return late or given
     while True:
-        falls = _falls(error, case)
-        for others in (_others(error, case, falls), _tilted(case, falls)):
-            tried = [(_left(error, other), other) for other in others]
-            best, other = min(tried, key=lambda one: _gain(one[0], first))
-            if further := _gain(best, left) <= 1 / MIN_FURTHER_GAIN:
-                break
-        if not further:
+        falls, best, other, alike = _falls(error, case), left, case, []
+        changes = [_others(error, case, falls)] if large else []
+        for others in (*changes, _tilted(case, falls)):
+            tried = [(_left(error, one), one) for one in others]
+            found, changed = min(tried, key=lambda one: _gain(one[0], first))
+            if _gain(found, best) <= 1 / MIN_FURTHER_GAIN:
+                best, other = found, changed
+                alike = [x.said[-1] for by, x in tried if _gain(by, best) < TIE]
+        if other is case:
             break
-        alike = [one.said[-1] for left_by, one in tried if _gain(left_by, best) < TIE]
-        said = (*case.said, " or ".join(alike))
+        falling = alike[0].startswith(GRAVITY)  # a better one than that found before
+        said = [x for x in case.said if not (falling and x.startswith(GRAVITY))]
+        said = (*said, " or ".join(alike))
         left, case = best, dataclasses.replace(other, said=said, condensed=None)
     if late is not None and TIE * _gain(_left(error, late), first) < _gain(left, first):
         return late
     return case if _gain(left, first) < 1 / MIN_GAIN else given
+
+
+def _all_bodies_are_free(model: ParametricTwin) -> bool:
+    free, exact = free_numbers(model)
+    bodies = free.size - len(joint_numbers(model)) * model.joints
+    return exact and bool(free[:bodies].all())
 
 
 def _later(error: InverseDynamicsError, case: _Case) -> _Case | None:
@@ -344,7 +357,7 @@ def _falling(case: _Case, gravity: np.ndarray, falls: Condensed) -> _Case:
     """Return the case with another gravity [m/s²]."""
     model = _with_gravity(case.model, gravity)
     axis = ", ".join(f"{x:.3g}" for x in np.round(gravity, 3) + 0.0)
-    said = f"gravity ({axis}) m/s² in the base's axes"
+    said = f"{GRAVITY} ({axis}) m/s² in the base's axes"
     seen = _fallen(falls, gravity)
     said = (*case.said, said)
     return dataclasses.replace(case, model=model, said=said, condensed=seen)

@@ -186,7 +186,7 @@ def test_the_direction_of_gravity_is_named(columns):
 
 
 @pytest.mark.parametrize(
-    "tilt, axis", [(0.35, 0), pytest.param(0.6, 1, marks=pytest.mark.slow)]
+    "tilt, axis", [(0.1, 0), (0.35, 0), pytest.param(0.6, 1, marks=pytest.mark.slow)]
 )
 def test_a_tilted_base_is_named_with_its_gravity(tilt, axis):
     gravity = 9.81 * np.array([0.0, 0.0, -np.cos(tilt)])
