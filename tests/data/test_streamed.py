@@ -215,6 +215,28 @@ def test_observations_of_robomimic_are_joined(tmp_path):
     )
 
 
+def test_rows_beyond_the_samples_of_robomimic_are_padding_or_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path, rng = tmp_path / "robomimic.hdf5", np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        for k in range(2):
+            group = file.create_group(f"data/demo_{k}")
+            group["actions"], group["obs/x"] = rng.normal(size=(2, 8, 2))
+            group.attrs["num_samples"] = 8
+        group.attrs["num_samples"] = 5
+        file["data"].attrs["env_args"] = '{"env_kwargs": {"control_freq": 20}}'
+    with pytest.raises(ValueError, match="demo_1 .* holds 8, .*`num_samples` is 5"):
+        StreamedDemonstrations(path)
+    with h5py.File(path, "a") as file:
+        for name in ("actions", "obs/x"):
+            file["data/demo_1"][name][5:] = 0.0
+    streamed = StreamedDemonstrations(path)
+    assert len(streamed) == 7 + 4
+    with pytest.warns(UserWarning, match="lack `next_obs`"):
+        expected = Demonstrations.from_trajectories(load_recordings(path))
+    assert eqx.tree_equal(streamed.sample(11), expected)
+
+
 def test_the_next_block_is_read_while_one_is_used(folder):
     streamed = StreamedDemonstrations(folder, block=100)
     plain = StreamedDemonstrations(folder, block=100)

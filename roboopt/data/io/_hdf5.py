@@ -9,7 +9,7 @@ side by side, all episodes end to end, or one episode a file.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +269,8 @@ def _episode(
                 f"`path` must hold `next_obs` of the shape of `obs`, but {where} holds "
                 f"{after.shape} and {before.shape}."
             )
-    if (rows := _told_rows(group, guard, before, arrays["actions"], where)) is not None:
+    seen_and_acted = before, arrays["actions"]
+    if (rows := told_rows(group, guard, seen_and_acted, where)) is not None:
         every = len(before)
         before, after = before[:rows], None if after is None else after[:rows]
         arrays = {n: x[:rows] if len(x) == every else x for n, x in arrays.items()}
@@ -289,19 +290,20 @@ def _episode(
     return {**arrays, **without_last(arrays), **told, "observations": before}
 
 
-def _told_rows(
-    group: Any, guard: Guard, seen: np.ndarray, acted: np.ndarray, where: str
+def told_rows(
+    group: Any, guard: Guard, arrays: Sequence[Any], where: str
 ) -> int | None:
     """Return how many rows robomimic's `num_samples` tells, None for all.
 
     Raises:
-        RobooptError: if there are others, and those beyond are no padding.
+        RobooptError: if the `arrays` of observations and actions have others, and those
+            beyond are no padding.
     """
-    told, rows = guard.attribute(group, "num_samples"), len(seen)
+    told, rows = guard.attribute(group, "num_samples"), len(arrays[0])
     if told is None or np.size(told) != 1 or int(np.ravel(told)[0]) == rows:
         return None
     count = int(np.ravel(told)[0])
-    ends = (x[max(count - 1, 0) :] for x in (seen, acted))
+    ends = (x[max(count - 1, 0) :] for x in arrays)
     if 0 < count < rows and all(not x[1:].any() or (x == x[:1]).all() for x in ends):
         return count
     raise RobooptError(

@@ -27,7 +27,7 @@ from roboopt.data._trajectory import LIMITS
 from roboopt.data.io._boundaries import check_lengths
 from roboopt.data.io._customary_names import REQUIRED
 from roboopt.data.io._folder import is_episode_folder, map_arrays
-from roboopt.data.io._hdf5 import demonstrations
+from roboopt.data.io._hdf5 import demonstrations, told_rows
 from roboopt.data.io._hdf5_guard import Guard
 from roboopt.data.io._join_observations import join_observations
 
@@ -212,13 +212,13 @@ class HDF5Rows:
                 )
             self.limited = [n for n in LIMITS if all(n in group for group in groups)]
             self._episodes = [_parts(group, guard, self.limited) for group in groups]
-        # Without the observation after it, `load_recordings` drops the last action.
-        self.lengths = np.array(
-            [
-                len(parts["actions"]) - ("next_obs" not in group)
-                for parts, group in zip(self._episodes, groups, strict=True)
-            ]
-        )
+            # Without what it saw last, `load_recordings` drops the last action.
+            self.lengths = np.array(
+                [
+                    _rows_of(group, guard, parts) - ("next_obs" not in group)
+                    for parts, group in zip(self._episodes, groups, strict=True)
+                ]
+            )
         if (self.lengths < 0).any():
             raise RobooptError(f"`path` must hold actions, but a group of {path} none.")
         self._first = np.cumsum(self.lengths) - self.lengths
@@ -245,6 +245,13 @@ class HDF5Rows:
             where = f"episode {episode} of {self._path}"
             raise RobooptError(f"`path` must be whole, but {where}: {error}") from error
         return join_observations(seen, self._keys, str(self._path))
+
+
+def _rows_of(group: Any, guard: Guard, parts: Mapping[str, Any]) -> int:
+    """Return how many rows of an episode are no padding."""
+    arrays = *parts["obs"].values(), parts["actions"]
+    told = told_rows(group, guard, arrays, f"{group.name} of {guard.path}")
+    return len(parts["actions"]) if told is None else told
 
 
 def _parts(group: Any, guard: Guard, limited: Sequence[str]) -> dict[str, Any]:
