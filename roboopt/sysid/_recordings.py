@@ -231,14 +231,23 @@ def simulated_step(
 def others_than(
     held_out: Sequence[Recording], recordings: Sequence[Recording]
 ) -> list[Recording]:
-    """Return the recordings to fit: those that are not held out."""
-    runs = [[one.run for one in part] for part in (recordings, held_out)]
+    """Return the recordings to fit: those that are not held out.
+
+    Velocities do not count: where none were recorded, they are differences.
+    """
+    runs = [[_positions(one.run) for one in part] for part in (recordings, held_out)]
     kept = [recordings[k] for k in not_among(*runs)]
     if not kept:
         raise RobooptError(
             "`held_out` must leave recordings to fit, got all of `recordings`."
         )
     return kept
+
+
+def _positions(run: Trajectory) -> Trajectory:
+    """Return the recording without velocities."""
+    q, _ = np.split(np.asarray(run.observations), 2, axis=1)
+    return dataclasses.replace(run, observations=q)
 
 
 def split(recordings: Sequence[Recording], share: float | None) -> Split:

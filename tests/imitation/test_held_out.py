@@ -92,6 +92,33 @@ def test_held_out_episodes_are_found_among_others_up_to_float32():
         load(held_out=rounded)
 
 
+@pytest.mark.parametrize("decimals, scale", [(4, 1.0), (2, 180 / np.pi)])
+def test_held_out_episodes_are_found_among_others_up_to_decimals(decimals, scale):
+    rng = np.random.default_rng(0)
+
+    def rounded(values):
+        return np.float32(np.round(scale * values, decimals) / scale)
+
+    runs = [
+        ro.data.Trajectory(rng.normal(size=(9, 2)), np.zeros((8, 1)), 0.1)
+        for _ in range(4)
+    ]
+    copy = dataclasses.replace(runs[1], observations=rounded(runs[1].observations))
+    load = partial(DemonstrationSet.load, runs, None, seed=0, time_step=None)
+    assert len(load(held_out=[copy]).whole) == 3
+    # A single number that rounding does not explain is of another episode.
+    seen = np.array(copy.observations)
+    seen[4, 1] += 10.0**-decimals / scale
+    other = dataclasses.replace(copy, observations=seen)
+    assert len(load(held_out=[other]).whole) == 4
+    # Nor are episodes copies that hold few values, which may be alike.
+    few = [np.round(0.1 * run.observations, 1) for run in runs]
+    coarse = [ro.data.Trajectory(x, np.zeros((8, 1)), 0.1) for x in few]
+    slight = dataclasses.replace(coarse[0], observations=few[0] + 1e-3)
+    load = partial(DemonstrationSet.load, coarse, None, seed=0, time_step=None)
+    assert len(load(held_out=[slight]).whole) == 4
+
+
 def test_a_mask_that_leaves_nothing_is_refused(tmp_path):
     h5py = pytest.importorskip("h5py")
     path = tmp_path / "x.hdf5"
