@@ -91,10 +91,10 @@ def fit_clean(
         by_efforts = not fitter.passive and (simulated or still)
         error = "effort" if by_efforts else "motion"
     parts, data, efforts = {}, {}, None
-    judge = fitter.effort_error(effort_windows(runs), central=not simulated)
-    _suspect(fitter, fitter.start, judge, runs, tests)
-    if not fitter.passive:
-        efforts = judge, runs, tests
+    if not fitter.commanded:
+        judge = fitter.effort_error(effort_windows(runs), central=not simulated)
+        _suspect(fitter, fitter.start, judge, runs, tests)
+        efforts = None if fitter.passive else (judge, runs, tests)
     if error != "motion":
         data["effort"] = effort_windows(runs)
         only, windows = fitter.passive and error == "both", data["effort"]
@@ -122,8 +122,7 @@ def _suspect(
     tests: Sequence[Trajectory],
 ) -> None:
     """Warn once, before the fits, of what is likely wrong with the robot or columns."""
-    known = fitter.suspicions is not None or fitter.commanded
-    if known or not is_condensable(error, model):
+    if fitter.suspicions is not None or not is_condensable(error, model):
         return
     seen, held_out = effort_windows(runs), effort_windows(tests) if tests else None
     driven = () if fitter.swings else model.actuated
@@ -198,20 +197,20 @@ def fit_noisy(
     fit = _fit_motion_first if by_motion else _fit_efforts_first
     fitted = functools.partial(fit, fitter, made, shown, moved, error, horizon)
     scaled, asked = fitter.start, made.asked
-    windows = effort_windows(made.runs, made.response)
-    judge = made.effort_error(fitter, windows)
-    measured = judge, made.runs, made.prepared(tests)
-    if fitter.passive:
-        _suspect(fitter, without_velocities(fitter.start), *measured)
-    else:
-        samples = max(1.0, made.oversampling / judge.every)
-        # What is more than noise would make up intervals: none is asked for then.
-        scaled = made.model
-        if scaled is None:
-            settings = judge, windows, samples
-            scaled, _ = with_friction_velocity(fitter.start, *settings)
-        efforts = measured
-        _suspect(fitter, scaled, *efforts)
+    if not fitter.commanded:
+        windows = effort_windows(made.runs, made.response)
+        judge = made.effort_error(fitter, windows)
+        measured = judge, made.runs, made.prepared(tests)
+        known = without_velocities(fitter.start)
+        if not fitter.passive:
+            samples = max(1.0, made.oversampling / judge.every)
+            # What is more than noise would make up intervals: none is asked for then.
+            scaled = made.model
+            if scaled is None:
+                settings = judge, windows, samples
+                scaled, _ = with_friction_velocity(fitter.start, *settings)
+            efforts, known = measured, scaled
+        _suspect(fitter, known, *measured)
     found, start = fitted(), fitter.start
     exact, finer = shown, None
     if fitter.refine:
