@@ -24,6 +24,11 @@ COPIES |= {f"{name.upper()}.md": f"{name}.md" for name in ("contributing", "chan
 SECTION = re.compile(r"^## `(roboopt[.\w]*)`\n\n(.*?)(?=^## |\Z)", re.DOTALL | re.M)
 ROW = re.compile(r"^\| `(\w+)` \|", re.M)
 EXAMPLE = re.compile(r"\]\((?:\.\./)*examples/(\w+)\.py\)")
+IMAGE = re.compile(r"!\[([^\]]*)\]\(((?:\.\./)*images/(\w+))\.png\)")
+PICTURE = (
+    '<picture><source media="(max-width: 45em)" srcset="{1}_phone.png">'
+    '<img src="{1}.png" alt="{0}"></picture>'
+)
 BOOST = "---\nsearch:\n  boost: {}\n---\n\n"
 FOUND_LESS = BOOST.format(0.3)
 BOOSTS = {"faq": BOOST.format(2)} | dict.fromkeys(
@@ -83,6 +88,12 @@ def sources(markdown: str) -> str:
     return text
 
 
+def picture(found: re.Match[str]) -> str:
+    """Return an image, another one on phones where there is one."""
+    phone = DOCS / "images" / f"{found[3]}_phone.png"
+    return PICTURE.format(*found.groups()) if phone.exists() else found[0]
+
+
 def write_pages() -> None:
     """Write all pages to `build/docs`."""
     shutil.rmtree(PAGES, ignore_errors=True)
@@ -111,7 +122,8 @@ def write_pages() -> None:
         page.write_text(boost + page.read_text())
     for page in PAGES.rglob("*.md"):
         up = "../" * (len(page.relative_to(PAGES).parts) - 1)
-        text = EXAMPLE.sub(rf"]({up}examples.md#\1)", page.read_text())
+        text = IMAGE.sub(picture, page.read_text())
+        text = EXAMPLE.sub(rf"]({up}examples.md#\1)", text)
         for name, other in COPIES.items():
             text = text.replace(f"]({up}../{name}", f"]({up}{other}")
         page.write_text(text)

@@ -30,6 +30,14 @@ OUTPUT = re.compile(r"<!-- output -->\n```text\n.*?```\n\n?", re.DOTALL)
 FOLLOWING = re.compile(r"(```python\n(?:(?!```).)*```\n\n)```text\n.*?```\n", re.DOTALL)
 LINK = re.compile(r"(\]\()([^)#:\s]+)(#[^)\s]*)?\)")  # to a file of this project
 EXAMPLE = re.compile(r"(<!-- example (\w+) -->\n```text\n).*?```", re.DOTALL)
+HERE = """\
+# In the checkout, wherever this notebook was opened:
+import os
+from pathlib import Path
+
+folders = [Path.cwd(), *Path.cwd().parents]
+os.chdir(next(folder for folder in folders if (folder / "examples").is_dir()))"""
+"""The first cell of a notebook."""
 NOISE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|^.*\r", re.MULTILINE)  # colors, bars
 
 
@@ -44,11 +52,15 @@ def notebook(page: Path) -> Any:
         file = os.path.relpath(page.parent / match[2], NOTEBOOKS)
         return f"{match[1]}{file}{match[3] or ''})"
 
-    for number, cell in enumerate(made.cells):
+    for cell in made.cells:
         if cell.cell_type == "markdown":
             cell.source = LINK.sub(moved, cell.source)
         elif NOTED in text and not cell.source.startswith("%%"):
             cell.source = showing(cell.source)
+    if NOTED in text:
+        first = next(i for i, c in enumerate(made.cells) if c.cell_type == "code")
+        made.cells.insert(first, nbformat.v4.new_code_cell(HERE))
+    for number, cell in enumerate(made.cells):
         cell.id = str(number)
         cell.metadata = {}
     made.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
@@ -128,7 +140,8 @@ def tidy(cell: Any, folder: str) -> None:
 
 def fill(page: Path, made: Any) -> None:
     """Write the outputs of a notebook into its page."""
-    cells = iter([c for c in made.cells if c.cell_type == "code"])
+    code = [cell for cell in made.cells if cell.cell_type == "code"]
+    cells = iter([cell for cell in code if cell.source != HERE])
     parts, last = [], ""
     pieces = re.split(
         r"(```(?:python|bash)\n.*?```\n|<!-- output -->\n```text\n.*?```)",

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,11 @@ SECTIONS = {
 }
 SIZE: Any = {"width": 900, "height": 1200}  # [pixels], of a picture
 PHONE: Any = {"width": 390, "height": 1200}
-STILL = "h2, .bar, .replay figcaption { display: none }"
+STILL = "h2, summary, .bar, .replay figcaption { display: none }"
 """Hides what a picture cannot do, and what the page with the picture says itself."""
 SEEK = "s => { s.value = 0.3 * s.max; s.dispatchEvent(new Event('input')); }"
+UNFOLD = """() => document.querySelectorAll("details").forEach(
+    d => { d.open ||= d.querySelector("svg"); })"""
 MARGIN = 8  # [pixels], of pictures of sections
 WHOLE = """height => 16 + Math.max(
     ...[...document.querySelectorAll("p, table, video, figure")]
@@ -93,30 +96,35 @@ def top_of(page: Any) -> bytes:
     )
 
 
-def photograph(report: Path) -> None:
-    """Write pictures of the top and of the sections of a report."""
-    with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("google-chrome")
-        options = {"executable_path": chromium, "args": ["--no-sandbox", *WEBGL]}
-        browser = playwright.chromium.launch(**options)
-        page = browser.new_page(viewport=SIZE)
+def pages(playwright: Any, report: Path) -> Iterator[tuple[Any, str]]:
+    """Yield a report in a window of a desk and of a phone, and how names end then."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    options = {"executable_path": chromium, "args": ["--no-sandbox", *WEBGL]}
+    browser = playwright.chromium.launch(**options)
+    for size, scale, end in ((SIZE, 1, ""), (PHONE, 2, "_phone")):
+        page = browser.new_page(viewport=size, device_scale_factor=scale)
         page.goto(report.as_uri())
         page.wait_for_timeout(1000)
-        name = report.stem
-        write_picture(top_of(page), f"report_{name}")
-        small = browser.new_page(viewport=PHONE, device_scale_factor=2)
-        small.goto(report.as_uri())
-        small.wait_for_timeout(1000)
-        write_picture(top_of(small), f"report_{name}_phone")
-        small.close()
-        page.add_style_tag(content=STILL)
-        for slider in page.locator("#replay-in-3d input[type=range]").all():
-            slider.evaluate(SEEK)
-            page.wait_for_timeout(1000)
-        for section in SECTIONS[name]:
-            shot = page.locator(f"#{section}").screenshot()
-            write_picture(shot, f"{name}_{section.replace('-', '_')}", MARGIN)
-        browser.close()
+        yield page, end
+        page.close()
+    browser.close()
+
+
+def photograph(report: Path) -> None:
+    """Write pictures of the top and of the sections of a report."""
+    name = report.stem
+    with sync_playwright() as playwright:
+        for page, end in pages(playwright, report):
+            write_picture(top_of(page), f"report_{name}{end}")
+            page.add_style_tag(content=STILL)
+            page.evaluate(UNFOLD)
+            for slider in page.locator("#replay-in-3d input[type=range]").all():
+                slider.evaluate(SEEK)
+                page.wait_for_timeout(1000)
+            for section in SECTIONS[name]:
+                shot = page.locator(f"#{section}").screenshot()
+                said = f"{name}_{section.replace('-', '_')}{end}"
+                write_picture(shot, said, MARGIN)
 
 
 def explained() -> None:
@@ -129,16 +137,10 @@ def explained() -> None:
             code.append(f"({result}).report({str(report)!r})")
             command = [sys.executable, "-c", "\n".join(code)]
             subprocess.run(command, cwd=folder, check=True)
-            chromium = shutil.which("chromium") or shutil.which("google-chrome")
-            browser = playwright.chromium.launch(
-                executable_path=chromium, args=["--no-sandbox"]
-            )
-            page = browser.new_page(viewport=SIZE)
-            page.goto(report.as_uri())
-            page.wait_for_timeout(1000)
-            page.add_style_tag(content=STILL + UNSHOWN[name])
-            write_picture(page.locator("figure").first.screenshot(), name, MARGIN)
-            browser.close()
+            for page, end in pages(playwright, report):
+                page.add_style_tag(content=STILL + UNSHOWN[name])
+                shot = page.locator("figure").first.screenshot()
+                write_picture(shot, f"{name}{end}", MARGIN)
 
 
 if __name__ == "__main__":

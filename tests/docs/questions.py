@@ -36,6 +36,10 @@ DISTURBANCES = "does-it-simulate-wind-pushes-or-other-disturbances-from-outside"
 RECORD = "how-to-record-motions-that-excite-all-parameters"
 NETWORK = "how-large-is-the-neural-network-and-how-many-hidden-layers-has-it"
 CONDITION = "what-does-the-condition-number-mean"
+GRAVITY = "another-gravity-upside-down-on-a-wall-on-a-ceiling-on-the-moon"
+CONTACT = "walking-robots-grasping-pushing-contact-self-collision"
+FINISHED = "when-is-the-training-finished"
+VIDEO = "how-to-record-a-video-of-the-robot"
 FLOATING = "drones-quadrupeds-humanoids-a-floating-base"
 
 QUESTIONS = {
@@ -212,7 +216,7 @@ QUESTIONS = {
         "guides/deploy.html",
         "before-the-first-run-on-hardware",
     ),
-    "when is the training finished": ("faq.html", "when-is-the-training-finished"),
+    "when is the training finished": ("faq.html", FINISHED),
     "success rate confidence interval": ("faq.html", INTERVAL),
     "which gradient should I use": ("guides/gradients.html", None),
     "use with my own pytorch training loop": ("faq.html", PYTORCH),
@@ -228,7 +232,15 @@ QUESTIONS = {
     "stop my arm from overshooting": ("faq.html", OVERSHOOT),
     "energy consumption of my robot": ("tune.html", "weigh-energy-against-speed"),
     "batch size": ("clone.html", "batch-size-and-early-stopping"),
-    "change gravity": ("robots.html", "another-gravity"),
+    "change gravity": ("robots.html", GRAVITY),
+    "robot mounted on the ceiling": ("robots.html", GRAVITY),
+    "upside down robot": ("robots.html", GRAVITY),
+    "self collision": ("limits.html", CONTACT),
+    "does the twin check self-collision": ("limits.html", CONTACT),
+    "time limit of a run": ("faq.html", FINISHED),
+    "change the discount factor": ("reference/roboopt.rl.html", None),
+    "stop at a target return": ("faq.html", FINISHED),
+    "record a video": ("report.html", VIDEO),
     "early stopping": ("clone.html", "batch-size-and-early-stopping"),
     "save video as mp4": ("report.html", "read-a-report"),
     "read report.html on a phone": ("report.html", "read-a-report"),
@@ -260,7 +272,7 @@ QUESTIONS = {
         "faq.html",
         "does-it-work-with-moveit-gazebo-isaac-solidworks-sdf-usd-step",
     ),
-    "video of the robot": ("report.html", "the-video-of-the-robot"),
+    "video of the robot": ("report.html", VIDEO),
     "gymnasium environment not found": (
         "faq.html",
         "what-do-these-messages-mean-no-module-named-pybullet-xlaruntimeerror",
@@ -268,8 +280,8 @@ QUESTIONS = {
     "how do I use my own URDF": ("guides/own_robot.html", None),
     "load a saved policy": ("guides/deploy.html", "save-load-export"),
     "plot training curve": ("log.html", CURVES),
-    "how long does training take": ("faq.html", "when-is-the-training-finished"),
-    "save video mp4": ("report.html", "the-video-of-the-robot"),
+    "how long does training take": ("faq.html", FINISHED),
+    "save video mp4": ("report.html", VIDEO),
     "change the random seed": ("faq.html", "how-do-i-change-the-random-seed"),
     "neural network size hidden layers": ("faq.html", NETWORK),
     "discount factor gamma": ("reinforce.html", ALGORITHMS),
