@@ -2,8 +2,8 @@
 
 A page is one session, in a process of its own and a folder with a copy of `examples/`.
 Blocks that take minutes follow the line `<!-- slow -->` and are marked slow; blocks
-that only illustrate are written as `text`. Where a page has slow blocks, the slow tests
-run all of it as printed; without them, a block may take fewer and shorter episodes.
+that only illustrate are written as `text`. The quick tests let two blocks take fewer
+and shorter episodes; the slow ones run them as printed.
 """
 
 import os
@@ -19,13 +19,18 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if page.parent.name != "tutorials"]  # test_notebooks.py
 SLOW_PAGES = ("reinforce",)  # whose quick blocks take half a minute
+LONG = ("derivative",)  # computes for longer than it compiles, at level 0
 FEWER = {  # Of the sizes in tests/cli/test_tune.py, whose compiled programs are kept.
-    "README": ("steps=20, episodes=20", "steps=3, episodes=3, starts=2, duration=0.5")
+    "README": ("steps=20, episodes=20", "steps=3, episodes=3, starts=2, duration=0.5"),
+    "resume": ("steps=4, episodes=2", "steps=4, episodes=3, starts=2, duration=0.5"),
 }
 
 
 def cases() -> list:
-    """Return a page's quick blocks as one case, and its slow ones, after them, too."""
+    """Return a page's quick blocks as one case, and its slow ones, after them, too.
+
+    A page in `FEWER` is a slow case, as printed, in any case.
+    """
     made = []
     for page in PAGES:
         name = str(page.relative_to(ROOT))
@@ -33,7 +38,7 @@ def cases() -> list:
         if not all(slow):
             marks = [pytest.mark.slow] if page.stem in SLOW_PAGES else []
             made.append(pytest.param(page, False, id=name, marks=marks))
-        if any(slow):
+        if any(slow) or page.stem in FEWER:
             made.append(pytest.param(page, True, id=name, marks=pytest.mark.slow))
     return made
 
@@ -44,8 +49,7 @@ def test_the_blocks_of_a_page_run_in_order(page, slow, tmp_path):
     scripts = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"}
     fewer = None if slow else FEWER.get(page.stem)
-    if fewer is None:
-        # Pages compute for longer than tests: at level 0 most of their time.
+    if slow or page.stem in LONG:
         flags = environment.get("XLA_FLAGS", "")
         environment["XLA_FLAGS"] = flags.replace("_level=0", "_level=1")
     code = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); "
