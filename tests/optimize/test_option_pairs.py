@@ -69,6 +69,20 @@ PAIRS = [
 ]
 
 
+def cases() -> list:
+    """Return the pairs: of an option with two of the kinds of data, those are slow."""
+    others = [name for name in OPTIONS if name not in KINDS_OF_DATA]
+    kinds = [name for name in OPTIONS if name in KINDS_OF_DATA]
+    # Each kind meets a third of the options.
+    quick = {(name, kinds[k % len(kinds)]) for k, name in enumerate(others)}
+    quick |= {*itertools.combinations(others, 2), *REFUSED}
+    slow = pytest.mark.slow
+    return [
+        pytest.param(pair, id="-".join(pair), marks=[] if pair in quick else [slow])
+        for pair in PAIRS
+    ]
+
+
 def run(pair, folder):
     arguments = {"data": DATA, "steps": STEPS}
     for name in pair:
@@ -86,7 +100,7 @@ def run(pair, folder):
     return ro.minimize(loss, model, data, **arguments)
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+@pytest.mark.parametrize("pair", cases())
 def test_a_pair_of_options(pair, tmp_path):
     if pair in REFUSED:
         with pytest.raises(ro.RobooptError, match=REFUSED[pair]):
