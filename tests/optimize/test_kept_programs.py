@@ -45,7 +45,18 @@ def fit(scale):
     return weakref.ref(objective.residuals)
 
 
-@pytest.mark.parametrize("call", [descend, pytest.param(fit, marks=pytest.mark.slow)])
+def compile_(scale):
+    def function(model):
+        return scale * model
+
+    _programs.called(function, jnp.ones(3))
+    return weakref.ref(function)
+
+
+SLOW = [pytest.param(call, marks=pytest.mark.slow) for call in (descend, fit)]
+
+
+@pytest.mark.parametrize("call", [compile_, *SLOW])
 def test_a_function_is_let_go_with_its_programs(call):
     made = [call(1.0 + k) for k in range(KEPT + 4)]
     gc.collect()
