@@ -122,10 +122,3 @@ def test_what_is_wrong_is_said_in_a_line(folder, capsys, tmp_path):
 def test_onnx_needs_its_extra(folder, capsys):
     said = refusal(capsys, folder, "--format", "onnx")
     assert "pip install 'roboopt[onnx]'" in said
-
-
-@pytest.mark.skipif(find_spec("jax2onnx") is None, reason="needs jax2onnx")
-def test_a_run_becomes_an_onnx_file(folder, capsys):
-    assert main(["export", str(folder), "--format", "onnx"]) == 0
-    assert "session.run(None" in capsys.readouterr().out
-    assert (folder / "export" / "policy.onnx").is_file()

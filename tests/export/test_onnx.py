@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import roboopt as ro
+from roboopt.cli import main
 
 
 def test_it_says_what_is_missing(tmp_path, monkeypatch):
@@ -58,6 +59,15 @@ def test_it_agrees_under_onnx_runtime(which, tmp_path):
     for observation in 3 * np.random.default_rng(0).normal(size=(10, 2)):
         (action,) = session.run(["action"], {"observation": observation})
         np.testing.assert_allclose(action, policy(jnp.asarray(observation)), rtol=1e-6)
+
+
+# Here, since importing jax2onnx takes long.
+def test_a_run_becomes_an_onnx_file(tmp_path, capsys):
+    pytest.importorskip("jax2onnx")
+    ro.save(tmp_path / "controller.npz", ro.policies.LinearFeedback(np.ones((1, 4))))
+    assert main(["export", str(tmp_path), "--format", "onnx"]) == 0
+    assert "session.run(None" in capsys.readouterr().out
+    assert (tmp_path / "export" / "policy.onnx").is_file()
 
 
 def test_past_actions_are_a_memory_and_refused(tmp_path):
