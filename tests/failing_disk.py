@@ -348,9 +348,9 @@ def fault(case: Case, folder: Path, disk: Disk, call: int, mode: int) -> str:
     return ""
 
 
-def faults(name: str, folder: Path, mode: int, limit: int) -> dict:
+def faults(name: str, case: Case, folder: Path, mode: int, limit: int) -> dict:
     """Let each call of a case fail in turn; return what went wrong."""
-    case, disk, bad = CASES[name](), Disk(folder), []
+    disk, bad = Disk(folder), []
     wrong, total = fault(case, folder, disk, 0, mode), disk.calls
     calls = range(1 + mode, total + 1, -(-total // limit)) if not wrong else []
     failed = 0
@@ -377,8 +377,9 @@ def main() -> None:
     _checkpoint.PERIOD_S = _parts.PERIOD_S = 0.0
     folder, limit, *names = sys.argv[1:]
     for name in names:
+        case = CASES[name]()  # It has compiled for the second mode.
         for mode in (ONCE, FROM_THEN_ON):
-            found = faults(name, Path(folder, "work"), mode, int(limit))
+            found = faults(name, case, Path(folder, "work"), mode, int(limit))
             print(json.dumps(found), flush=True)
 
 
