@@ -7,10 +7,10 @@ import pytest
 from kill_server import Server, killed
 
 FEW = {
-    **{"collect": 9, "minimize": 3, "least_squares": 4},
+    **{"collect": 6, "minimize": 2, "least_squares": 2},
     **{"clone": 1, "identify": 1, "reinforce": 1, "tune": 1},
 }
-"""Kills of each case: 20 together, most of them of the cheap ones."""
+"""Kills of each case, most of them of the cheap ones."""
 LONG = "identify", "tune", "clone", "reinforce"
 ROUNDS = 10
 
