@@ -128,6 +128,12 @@ def test_kinematics_and_energies_are_consistent(robot_and_bullet):
     assert_close(slope, robot.gravity_effort(q), 1e-11)
 
 
+# Of a hand there are the gripper, and all dynamics of the Panda above.
+@pytest.mark.parametrize(
+    "robot_and_bullet",
+    ["u3_mimic_gripper", pytest.param("panda", marks=pytest.mark.slow), "random"],
+    indirect=True,
+)
 def test_gradients_single_precision_and_batches(robot_and_bullet):
     robot, _, matrix, _ = robot_and_bullet
     rng = np.random.default_rng(4)

@@ -204,6 +204,13 @@ def test_energy_changes_by_the_power_of_the_joints(random_path):
     np.testing.assert_allclose(robot.kinetic_energy(q, velocity), quadratic, rtol=1e-12)
 
 
+# Compiling derivatives takes long.
+FEWER = pytest.mark.parametrize(
+    "random_path", [0, pytest.param(1, marks=pytest.mark.slow), 2], indirect=True
+)
+
+
+@FEWER
 def test_gradients_match_finite_differences(random_robot):
     robot = random_robot
     rng = np.random.default_rng(5)
@@ -242,6 +249,7 @@ def test_second_derivatives_match_finite_differences(tmp_path):
     )
 
 
+@FEWER
 def test_derivative_where_only_one_argument_varies(random_robot):
     q, velocity, effort = random_state(
         np.random.default_rng(7), len(random_robot.parents)
