@@ -78,7 +78,10 @@ def browser():
         yield found
 
 
-@pytest.fixture(params=WIDTHS)
+# A tablet is between the other two.
+@pytest.fixture(
+    params=[pytest.param(x, marks=[pytest.mark.slow] * (x == 768)) for x in WIDTHS]
+)
 def view(request, browser, page):
     with opened(browser, page, request.param) as found:
         # The video pauses, and its mark is away from where the tests drag.
