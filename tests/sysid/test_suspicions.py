@@ -4,6 +4,7 @@ import dataclasses
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,6 +21,7 @@ from roboopt.sysid._tables import effort_sentences
 ARM = Path(__file__).parents[1] / "cases" / "recordings" / "arm3.urdf"
 STEP = 0.01
 FREE = ("mass", "center_of_mass", "extent", "shear", "damping")
+FIT: dict[str, Any] = {"error": "effort", "steps": 2, "free": [*FREE, "friction"]}
 SLOW = pytest.mark.slow
 
 
@@ -84,7 +86,7 @@ def test_forces_that_are_not_recorded_leave_no_verdicts(columns):
     run = recording((q, velocity, weight + noise))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        found = ro.identify(arm().inner, run, error="effort", steps=2, free=FREE)
+        found = ro.identify(arm().inner, run, **FIT)
     assert any("moved by hand" in str(one.message) for one in told)
     said = str(found.summary())
     assert "by hand" in said and "known to" not in said and "base parameter" not in said
@@ -120,12 +122,11 @@ def test_recordings_that_are_held_out_must_agree(columns):
 
 def test_they_are_told_before_the_fit_and_in_the_summary(columns):
     steps = []
-    settings = {"error": "effort", "steps": 2, "free": [*FREE, "friction"]}
     tilted = arm(gravity=(0.0, 9.81, 0.0)).inner
 
     def identified():
         log = lambda step, metrics: steps.append(step)  # noqa: E731
-        return ro.identify(tilted, recording(columns), log=log, **settings)
+        return ro.identify(tilted, recording(columns), log=log, **FIT)
 
     with pytest.raises(UserWarning, match="efforts clearly better with gravity"):
         identified()
