@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from roboopt._progress import counted
 from roboopt.diagnose._finding import DEGREES_PER_RADIAN, Finding, error, warning
 
 MIN_SATURATED_SHARE = 0.01
@@ -23,8 +24,15 @@ MAX_TRAVEL = 20.0  # [rad]: over three turns
 SHIFTS = np.arange(-5, 6)  # [samples]
 UNSHIFTED = 5  # index of no shift in SHIFTS
 INNER = slice(5, -5)  # samples that no shift wraps around
+MIN_JUMP = 0.02  # [rad or m], beside the steps before and after
+JUMP_RATIO = 10.0  # of a jump to the steps before and after
+NEAR_STEPS = 10  # before and after
+MAX_JUMP_S = 0.05  # of a step: over a longer one a joint may have moved
+MIN_LEVELS = 3.0  # of an encoder, that a jump takes
 LOOSE_LIMIT = 4 * math.pi  # [rad]: limits from here on tell nothing of the motion
 FAR = 3.0  # times the limits
+JUMP = "jump"
+"""Code of a finding on a position that jumps."""
 OTHER_UNIT = ", or its unit with that of the recordings that keep to them"
 IN_DEGREES = """or name the column with its unit, as in `positions=["q1_deg"]`"""
 NEAR, VERY_NEAR = 0.1, 0.02  # of a ratio; a gear of 10 is near to one of 9.55, rpm
@@ -134,7 +142,18 @@ def _positions(joint: Joint) -> Iterator[Finding]:
             f"to {joint.upper:.4g} {unit}: compare its zero and its sign with the "
             f"model's{OTHER_UNIT * fits_degrees}.",
         )
-    speed = float(np.abs(np.diff(q) / np.diff(joint.times)).max())
+    jumps = _jumps(joint)
+    if jumps.any():
+        first, size = int(np.argmax(jumps)), float(np.diff(q)[jumps][0])
+        count = counted(int(jumps.sum()), "time")
+        yield warning(
+            JUMP,
+            f"the position jumps {count}, first by {size:.3g} {unit} at "
+            f"{joint.times[first]:.4g} s, between smooth motion, as where an encoder "
+            "loses its zero, an angle wraps, or samples are missing: cut the recording "
+            "there, or correct the positions.",
+        )
+    speed = float(np.abs(np.diff(q) / np.diff(joint.times))[~jumps].max(initial=0))
     fast = speed > MAX_SPEED or travel > MAX_TRAVEL
     alone = far and not joint.keeps_limits
     if joint.revolute and fast and (alone or not limited):
@@ -144,6 +163,32 @@ def _positions(joint: Joint) -> Iterator[Finding]:
             "it makes so many turns, the positions are in degrees, or in counts of an "
             f"encoder; convert them to radians, {IN_DEGREES}.",
         )
+
+
+def _jumps(joint: Joint) -> np.ndarray:
+    """Return which steps of the position stand out from those before and after.
+
+    So must their rates: where steps are uneven, one is as long as its time.
+    """
+    steps, durations = np.diff(joint.position), np.diff(joint.times)
+    if len(steps) <= 2 * NEAR_STEPS:
+        return np.zeros(len(steps), bool)
+    rates = steps / durations * np.median(durations)
+    level = np.min(np.abs(steps), where=steps != 0, initial=np.inf)
+    least = max(MIN_JUMP, MIN_LEVELS * level)
+    jumps = _stand_out(steps, least) & _stand_out(rates, least)
+    return jumps & (durations <= MAX_JUMP_S)
+
+
+def _stand_out(steps: np.ndarray, least: float) -> np.ndarray:
+    # A stop changes the steps once, a jump to and fro.
+    to, fro = np.diff(steps, append=0.0), -np.diff(steps, prepend=0.0)
+    alone = np.where(to * fro > 0, np.minimum(np.abs(to), np.abs(fro)), 0.0)
+    alone[[0, -1]] = 0.0
+    around = np.pad(alone, NEAR_STEPS, mode="reflect")
+    near = np.lib.stride_tricks.sliding_window_view(around, 2 * NEAR_STEPS + 1)
+    others = np.delete(near, NEAR_STEPS, axis=1).max(1)
+    return (alone > least) & (alone > JUMP_RATIO * others)
 
 
 def velocity_ratio(joint: Joint) -> tuple[float, float] | None:

@@ -26,6 +26,8 @@ from roboopt.sysid._turns import turning_joints
 
 TURNS = "turns"
 """Code of a finding on a joint that turns beyond its limits."""
+EARLY = "degrees", "time_step", "jump", TURNS
+"""Codes of findings that are told before a fit that would be in vain."""
 MIN_PRIOR = 1e-6  # relative; its inverse square is also a number in single precision
 ERRORS = ("auto", "motion", "effort", "both")
 
@@ -98,7 +100,7 @@ def check_runs(
             f"`recordings` must be free of errors, got {len(errors)}: "
             f"{' '.join(errors[:3])}{more}"
         )
-    early = [f for f in findings if f.code in ("degrees", "time_step", TURNS)]
+    early = [f for f in findings if f.code in EARLY]
     for said in grouped(early):
         warnings.warn(said, stacklevel=3)  # before a fit that would be in vain
     if unpowered:

@@ -332,3 +332,27 @@ def test_lost_samples_come_before_suspicions_of_units():
     (finding,) = check_recordings(changed(run, observations=observations))
     assert finding.code == "zeros" and finding.severity == "error"
     assert "100 to 149" in finding.message
+
+
+@pytest.mark.parametrize("size", [0.1, -0.8, 2 * np.pi])
+def test_a_position_that_jumps_is_named(size):
+    run = swung()
+    q, _ = np.split(np.array(run.observations), 2, axis=1)
+    q[250:, 1] += size
+    # Without a column of velocities they are differences of the positions.
+    observations = np.hstack([q, np.gradient(q, STEP, axis=0)])
+    told = check_recordings(dataclasses.replace(run, observations=observations))
+    assert "degrees" not in {one.code for one in told}
+    (found,) = (one for one in told if one.code == "jump")
+    assert found.where.startswith("joint 1 of")
+    told = re.search(r"1 time, first by ([-\d.]+) rad at 2.49 s", found.message)
+    assert told is not None and float(told[1]) == pytest.approx(size, abs=0.05)
+
+
+@pytest.mark.parametrize("level, noise", [(0.1, 0.0), (1e-6, 0.01)])
+def test_encoders_and_noise_are_no_jumps(level, noise):
+    run = swung()
+    q, velocity = np.split(np.array(run.observations), 2, axis=1)
+    q = q + noise * np.random.default_rng(0).normal(size=q.shape)
+    observations = np.hstack([level * np.round(q / level), velocity])
+    assert "jump" not in codes(dataclasses.replace(run, observations=observations))
