@@ -121,6 +121,22 @@ def test_units_are_converted_and_scales_are_told(tmp_path):
     assert "q1, q2, dq1, dq2, tau1, tau2 have an Offset or a ScaleFactor" in said
 
 
+@pytest.mark.parametrize("unit, told", [("", True), ("Nm", False)])
+def test_torques_without_a_unit_are_told(tmp_path, unit, told):
+    path = tmp_path / "scope.csv"
+    torques = [(2, 0, [k], ["torque"], [AXES[k]]) for k in (4, 5)]
+    others = [(2, 0, [k], ["other"], [AXES[k]]) for k in range(4)]
+    scope(path, [*others, *torques])
+    text = path.read_text().splitlines()
+    row = next(k for k, line in enumerate(text) if line.startswith("SymbolName"))
+    cells = [cell for _ in others for cell in ("Unit", "(None)")]
+    cells += [cell for _ in torques for cell in ("Unit", unit)]
+    path.write_text("\n".join([*text[: row + 1], "\t".join(cells), *text[row + 1 :]]))
+    run, notes = read(path)
+    check(run, 0.002)
+    assert ("rated torque" in notes) == told
+
+
 def test_exports_that_cannot_be_read_say_how_to_export(tmp_path):
     path, groups = tmp_path / "x.csv", [(2, 0, range(6), SHORT, SHORT)]
     scope(path, groups)

@@ -75,6 +75,7 @@ def read_scope(lines: Sequence[str], path: Path, options: ReadOptions) -> Table 
         )
     _note_scaling(header, channels, path, options)
     called = _names(header, channels, options)
+    _note_torques([*called.values()], path, options)
     # Rows are shorter where channels have fewer samples.
     rows = [row + [""] * (width - len(row)) for row in rows]
     groups: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
@@ -120,6 +121,17 @@ def _note_scaling(
             "Offset or a ScaleFactor, and the file does not tell whether these are in "
             "the numbers, which are read as they are: export with `Scale values before "
             "export`."
+        )
+
+
+def _note_torques(names: Sequence[str], path: Path, options: ReadOptions) -> None:
+    """Note torques without a unit, of which drives have a share of a rated torque."""
+    plain = [name for name in names if "torque" in name.lower() and not unit_of(name)]
+    if plain:
+        options.note(
+            f"{path.name}: the channels {', '.join(plain)} have no unit and are read "
+            "as N·m: if they are those of NC axes or of drives, in percents or "
+            "thousandths of a rated torque, convert them first."
         )
 
 
