@@ -33,7 +33,7 @@ from roboopt.cli._run_folder import (
     clear_beside,
 )
 from roboopt.data import save, write_json
-from roboopt.loggers import LOGGERS
+from roboopt.loggers import LOGGERS, Logger
 from roboopt.optimize import Log
 from roboopt.report import VerbResult, check_formats, plain, write_index
 
@@ -101,13 +101,15 @@ def run(
             with cleaned_up(discard):
                 # With these and a checkpoint, a run that is killed can be resumed.
                 write_json(folder.work / SETTINGS, flags_of(command))
-                with _logger(logs, folder.work) as log:
+                with _loggers(logs, folder.work, command) as told:
                     try:
-                        result = verb(folder.work, log=log, keep=keep)
+                        result = verb(folder.work, log=_teller(told), keep=keep)
                     except KeyboardInterrupt:
                         if not kept:
                             raise
                         result = kept[0]
+                    with shielded():
+                        _conclude(told, result)
         except BaseException:
             if discard():
                 say(how_to_resume(command, os.path.relpath(folder.path)))
@@ -138,16 +140,41 @@ def _log_names(text: str | None) -> list[str]:
 
 
 @contextmanager
-def _logger(names: Sequence[str], folder: Path) -> Iterator[Log | None]:
-    """Yield what tells the loggers, which write into the run's folder if they write."""
-    with ExitStack() as stack:
-        logs = [stack.enter_context(LOGGERS[name].for_run(folder)) for name in names]
+def _loggers(
+    names: Sequence[str], folder: Path, command: Any
+) -> Iterator[Sequence[Logger]]:
+    """Yield loggers that know the settings, and write into the folder if they write."""
+    logs: list[Logger] = []
 
-        def told(step: int, metrics: dict[str, float]) -> None:
-            for log in logs:
-                log(step, dict(metrics))
+    def interrupt() -> None:
+        for log in logs:
+            log.outcome = "interrupted"
+            log.close()
 
-        yield told if logs else None
+    with cleaned_up(interrupt), ExitStack() as stack:
+        for name in names:
+            logs.append(stack.enter_context(LOGGERS[name].for_run(folder)))
+            given = flags_of(command)
+            logs[-1].settings({"command": given["command"], **given["flags"]})
+        yield logs
+
+
+def _teller(logs: Sequence[Logger]) -> Log | None:
+    """Return a function that tells the loggers of a step; None where there are none."""
+
+    def told(step: int, metrics: dict[str, float]) -> None:
+        for log in logs:
+            log(step, dict(metrics))
+
+    return told if logs else None
+
+
+def _conclude(logs: Sequence[Logger], result: VerbResult) -> None:
+    """Tell the loggers what came out, and whether a signal ended the run."""
+    for log in logs:
+        log.result(result)
+        if ending():
+            log.outcome = "interrupted"
 
 
 def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:

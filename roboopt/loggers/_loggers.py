@@ -1,105 +1,22 @@
-"""Adapters between `log(step, metrics)` and the tools that draw curves."""
+"""Loggers that write files, and all loggers by name."""
 
-import abc
-import contextlib
-import importlib
 import json
 import math
 import os
 import re
 import socket
 import time
-import warnings
-from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError
+from roboopt.loggers._logger import Logger, package
+from roboopt.loggers._services import MLflow, WandB
 
 FLUSH_S = 2.0  # after which events are in their file
 
 EXTRA = "'roboopt[tensorboard]'"
-
-
-class Logger(abc.ABC):
-    """A function `log(step, metrics)` that keeps the metrics of every n-th step.
-
-    It is a context manager that keeps those of the last step too, and closes what it
-    opened; `close` may be called twice.
-    Where the disk is full, or the service fails, it says so once and keeps no more; the
-    run goes on.
-
-    Attributes:
-        every: so many-th steps are kept.
-        target: the file or service, for messages.
-        faults: exceptions of the file or the service.
-        failed: whether one was raised, after which nothing is kept.
-    """
-
-    target: object = ""
-    faults: tuple[type[Exception], ...] = (OSError,)
-    failed = False
-    _skipped: tuple[int, dict[str, float]] | None = None
-
-    def __init__(self, every: int = 1):
-        """Keep every so many-th step."""
-        require_at_least(1, every=every)
-        self.every = every
-
-    def __call__(self, step: int, metrics: dict[str, float]) -> None:
-        """Keep the metrics of a step.
-
-        Warns:
-            UserWarning: once, if they cannot be kept.
-        """
-        kept = step % self.every == 0
-        self._skipped = None if kept else (step, metrics)
-        if kept and not self.failed:
-            with self.kept(f"steps from {step} on"):
-                self.write(step, metrics)
-
-    @contextlib.contextmanager
-    def kept(self, lost: str) -> Iterator[None]:
-        """Warn where the block fails of the disk or the service, and keep no more.
-
-        Args:
-            lost: what is missing then, such as "steps from 3 on".
-        """
-        try:
-            yield
-        except self.faults as error:
-            if not self.failed:
-                warnings.warn(
-                    f"`log` {type(self).__name__} cannot write to {self.target}: "
-                    f"{' '.join(str(error).split())}. The run goes on; {lost} are "
-                    "missing there.",
-                    stacklevel=4,
-                )
-            self.failed = True
-
-    @classmethod
-    @abc.abstractmethod
-    def for_run(cls, folder: Path) -> "Logger":
-        """Return the logger of a command, whose run has the `folder`."""
-
-    @abc.abstractmethod
-    def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Keep the metrics of a step, whichever it is."""
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Write what is left, and let go of files and connections."""
-
-    def __enter__(self) -> "Logger":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._skipped is not None and not self.failed:
-            with self.kept("the last steps"):
-                self.write(*self._skipped)
-        self._skipped = None
-        self.close()
 
 
 class TensorBoard(Logger):
@@ -124,10 +41,10 @@ class TensorBoard(Logger):
                 folder cannot be written.
         """
         super().__init__(every)
-        events = _package("tensorboardX.proto.event_pb2", EXTRA)
-        records = _package("tensorboardX.record_writer", EXTRA)
+        events = package("tensorboardX.proto.event_pb2", EXTRA)
+        records = package("tensorboardX.record_writer", EXTRA)
         self._event, self._session = events.Event, events.SessionLog
-        self._summary = _package("tensorboardX.proto.summary_pb2", EXTRA).Summary
+        self._summary = package("tensorboardX.proto.summary_pb2", EXTRA).Summary
         own = Path(folder) if resume else _free_folder(Path(folder))
         self._goes_on = resume and any(own.glob("events.*"))
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
@@ -239,73 +156,6 @@ class JSONLines(Logger):
             self._file.close()
 
 
-class WandB(Logger):
-    """A run of Weights & Biases."""
-
-    target = "Weights & Biases"
-
-    def __init__(self, every: int = 1, **init: Any):
-        """Begin a run by `wandb.init(**init)`, or go on with the one that is active.
-
-        Raises:
-            RobooptError: if wandb is not installed, or `every` is below 1.
-        """
-        super().__init__(every)
-        self._wandb = _package("wandb", "wandb")
-        self.faults = OSError, self._wandb.Error
-        own = self._wandb.run is None
-        self._run = self._wandb.init(**init) if own else self._wandb.run
-        self._own = own
-
-    @classmethod
-    def for_run(cls, folder: Path) -> "WandB":
-        """Begin a run of the same name in the project "roboopt"."""
-        return cls(project="roboopt", name=folder.stem)
-
-    def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Send the metrics."""
-        self._run.log(metrics, step=step)
-
-    def close(self) -> None:
-        """End the run if it was begun here."""
-        if self._own:
-            with self.kept("the last steps"):
-                self._run.finish()
-
-
-class MLflow(Logger):
-    """A run of MLflow, on the server that MLFLOW_TRACKING_URI names."""
-
-    def __init__(self, every: int = 1, **start_run: Any):
-        """Begin a run by `mlflow.start_run(**start_run)`, or go on with the active one.
-
-        Raises:
-            RobooptError: if mlflow is not installed, or `every` is below 1.
-        """
-        super().__init__(every)
-        self._mlflow = _package("mlflow", "mlflow")
-        self.faults = OSError, self._mlflow.MlflowException
-        self.target = f"MLflow at {self._mlflow.get_tracking_uri()}"
-        self._own = self._mlflow.active_run() is None
-        if self._own:
-            self._mlflow.start_run(**start_run)
-
-    @classmethod
-    def for_run(cls, folder: Path) -> "MLflow":
-        """Begin a run of the same name."""
-        return cls(run_name=folder.stem)
-
-    def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Send the metrics."""
-        self._mlflow.log_metrics(metrics, step=step)
-
-    def close(self) -> None:
-        """End the run if it was begun here."""
-        if self._own and self._mlflow.active_run() is not None:
-            with self.kept("the last steps"):
-                self._mlflow.end_run()
-
-
 LOGGERS: dict[str, type[Logger]] = {
     "tensorboard": TensorBoard,
     "jsonl": JSONLines,
@@ -322,13 +172,3 @@ def _free_folder(folder: Path) -> Path:
     numbers = (each.name.removeprefix("run_") for each in folder.glob("run_*"))
     last = max((int(n) for n in numbers if n.isdecimal()), default=1)
     return folder / f"run_{last + 1}"
-
-
-def _package(name: str, requirement: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        top, *_ = name.split(".")
-        raise RobooptError(
-            f"logging there needs {top}: pip install {requirement}"
-        ) from error

@@ -3,9 +3,12 @@
 import contextlib
 import importlib
 import json
+import os
 import re
 import signal
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -442,34 +445,189 @@ def test_packages_that_are_missing_are_named(monkeypatch):
                 kind.for_run(Path("runs/x.partial"))
 
 
+class Judged:
+    """A result of a verb, as loggers see it."""
+
+    def __init__(self, *, interrupted=False):
+        self.interrupted = interrupted
+
+    def record(self):
+        return {"run": {"starts": 32, "scales": np.ones(2)}, "result": {"loss": 1.0}}
+
+    def metrics(self):
+        return {"success [%]": 90.0, "peak torque [N·m]": 2.0}
+
+
+SETTINGS = {"steps": 3, "tool": None, "locked": [], "own": {"seed": 1}}
+
+
+def ended(log, how):
+    """Tell a logger of a run that ends so."""
+    error = {"finished": None, "interrupted": KeyboardInterrupt, "failed": OSError}[how]
+    with contextlib.suppress(KeyboardInterrupt, OSError), log:
+        log.settings(SETTINGS)
+        log(0, {"loss": 1.5})
+        log(1, {"loss": 0.5})
+        if error is not None:
+            raise error
+        log.result(Judged())
+
+
+def records(file):
+    """Yield the records of a file of wandb: a log of LevelDB, in blocks of 32 kB."""
+    messages = importlib.import_module("wandb.proto.wandb_internal_pb2")
+    raw, at, whole = file.read_bytes(), 7, b""
+    while at + 7 <= len(raw):
+        if (left := -at % 32768) and left < 7:  # no room for a header
+            at += left
+            continue
+        size, kind = struct.unpack("<HB", raw[at + 4 : at + 7])
+        whole += raw[at + 7 : at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):  # The record is full, or this was its last part.
+            yield messages.Record.FromString(whole)
+            whole = b""
+
+
 def test_weights_and_biases_gets_what_was_told(monkeypatch, tmp_path):
     wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.chdir(tmp_path)
-    with LOGGERS["wandb"].for_run(tmp_path / "pen.partial") as log:
-        log(0, {"loss": 1.5})
-        log(1, {"loss": 0.5})
-        assert wandb.run.name == "pen"
-    assert wandb.run is None
-    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    late = time.monotonic() + 20  # Its own process writes the file.
-    while b"loss" not in file.read_bytes() and time.monotonic() < late:
-        time.sleep(0.1)
-    assert b"loss" in file.read_bytes()
+    known = set()
+    for how, code in (("finished", 0), ("interrupted", 255), ("failed", 1)):
+        log = LOGGERS["wandb"].for_run(tmp_path / "pen.partial")
+        assert getattr(wandb.run, "name", "") == "pen"
+        ended(log, how)
+        assert wandb.run is None
+        files = {*tmp_path.glob("wandb/offline-run-*/run-*.wandb")}
+        (file,), known = files - known, files
+        late = time.monotonic() + 20  # Its own process writes the file.
+        while not any(x.HasField("exit") for x in records(file)):
+            assert time.monotonic() < late
+            time.sleep(0.1)
+        config, summary, losses, codes = {}, {}, [], []
+        for record in records(file):
+            said = (record.config, config), (record.summary, summary)
+            for items, into in (*said, (record.run.config, config)):
+                into |= {_key(item): item.value_json for item in items.update}
+            items = record.history.item
+            losses += [item.value_json for item in items if _key(item) == "loss"]
+            codes += [record.exit.exit_code] if record.HasField("exit") else []
+        assert losses == ["1.5", "0.5"] and codes == [code]
+        assert config["steps"] == "3" and config["own.seed"] == "1"
+        assert "tool" not in config and "locked" not in config
+        assert ("run.starts" in config) == (how == "finished")
+        if how == "finished":
+            assert float(summary["result/success [%]"]) == 90.0
+
+
+def _key(item):
+    return item.key or ".".join(item.nested_key)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_mlflow_gets_what_was_told(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    "how, status",
+    [("finished", "FINISHED"), ("interrupted", "KILLED"), ("failed", "FAILED")],
+)
+def test_mlflow_gets_what_was_told(monkeypatch, tmp_path, how, status):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
     pytest.importorskip("sqlalchemy")
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
-    with LOGGERS["mlflow"].for_run(tmp_path / "pen.partial") as log:
-        log(3, {"loss": 1.5})
-        run = mlflow.active_run().info.run_id
-    found = mlflow.get_run(run)
-    assert found.data.metrics == {"loss": 1.5} and found.info.run_name == "pen"
+    log = LOGGERS["mlflow"].for_run(tmp_path / "pen.partial")
+    run = mlflow.active_run().info.run_id
+    before = time.time()
+    ended(log, how)
+    found, client = mlflow.get_run(run), mlflow.MlflowClient()
+    assert found.info.run_name == "pen" and found.info.status == status
+    result = {"result/success percent": 90.0, "result/peak torque N m": 2.0}
+    whole = how == "finished"
+    assert found.data.metrics == {"loss": 0.5} | (result if whole else {})
+    chosen = {"run.starts": "32", "run.scales": "[1.0, 1.0]"} if whole else {}
+    assert found.data.params == {"steps": "3", "own.seed": "1"} | chosen
+    points = client.get_metric_history(run, "loss")
+    assert [(x.step, x.value) for x in points] == [(0, 1.5), (1, 0.5)]
+    assert all(before - 1 < x.timestamp / 1e3 < time.time() + 1 for x in points)
+    assert mlflow.active_run() is None
+    # A run of the user goes on, and a parameter that it has stays what it is.
+    with mlflow.start_run() as own:
+        mlflow.log_param("steps", 9)
+        with LOGGERS["mlflow"].for_run(tmp_path) as log:
+            log.settings(SETTINGS)
+            log.result(Judged(interrupted=True))
+        assert mlflow.active_run() is not None
+    found = mlflow.get_run(own.info.run_id)
+    assert found.info.status == "FINISHED" and found.data.params["steps"] == "9"
+    assert found.data.metrics == result
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_mlflow_is_told_of_a_signal(tmp_path, name):
+    mlflow = pytest.importorskip("mlflow")
+    store = f"sqlite:///{tmp_path}/runs.db"
+    mlflow.set_tracking_uri(store)
+    mlflow.search_experiments()  # makes the tables
+    line = "-m roboopt reinforce roboopt/CartPoleBalance-v0 --timesteps 1000000"
+    words = [sys.executable, *line.split(), "--log", "mlflow", "--name", "pen"]
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": store}
+    with subprocess.Popen(words, cwd=tmp_path, env=environ) as process:
+        late = time.monotonic() + 120
+        while time.monotonic() < late:
+            runs = mlflow.search_runs(output_format="list")
+            if runs and "loss" in runs[0].data.metrics:
+                break
+            time.sleep(0.5)
+        process.send_signal(getattr(signal, name))
+    (run,) = mlflow.search_runs(output_format="list")
+    assert run.info.status == "KILLED" and run.info.end_time
+    assert run.data.params["timesteps"] == "1000000"
+    assert run.data.params["algorithm.name"] == "AnalyticGradient"
+    assert run.data.metrics["result/timesteps"] > 0
+
+
+def test_a_command_tells_its_loggers_of_settings_and_result(tmp_path, monkeypatch):
+    told = []
+
+    class Own(Logger):
+        @classmethod
+        def for_run(cls, folder):
+            told.append(cls())
+            return told[-1]
+
+        def write(self, step, metrics):
+            self.step = step
+
+        def write_settings(self, settings):
+            self.known = {**getattr(self, "known", {}), **settings}
+
+        def write_result(self, metrics):
+            self.metrics = metrics
+
+        def close(self):
+            self.closed = True
+
+    monkeypatch.setitem(LOGGERS, "jsonl", Own)
+    file = tmp_path / "demos.npz"
+    ro.data.save_episodes(file, [samples(k) for k in range(4)])
+    words = f"clone {file} --policy linear --steps 6 --name pen --log jsonl --no-video"
+    assert main([*words.split(), "--runs", str(tmp_path)]) == 0
+    (own,) = told
+    assert own.known["command"] == "clone" and own.known["steps"] == 6
+    assert own.known["training.policy"] and "patience" not in own.known
+    kept = json.loads((tmp_path / "pen" / "metrics.json").read_text())["metrics"]
+    assert own.metrics == kept and own.outcome == "finished" and own.closed
+
+    def broken(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("roboopt.imitation._clone_training.minimize", broken)
+    assert main([*words.split(), "--runs", str(tmp_path / "b")]) == 130
+    assert told[-1].outcome == "interrupted" and told[-1].closed
 
 
 def test_the_flag_leaves_the_log_in_the_folder_of_the_run(tmp_path):
