@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from told import read_told
 
-from roboopt.data import Columns
+from roboopt.data import ColumnError, Columns
 
 TIMES = 0.004 * np.arange(80)
 Q = np.sin(TIMES[:, None] * [1.0, 2.0])
@@ -126,3 +126,20 @@ def test_names_in_messages_may_have_a_prefix(tmp_path):
     assert "left/pan_joint, left/lift_joint are read as" in said
     with pytest.raises(ValueError, match="JointState of the joints.*by `--joints`"):
         read(tmp_path / "bag", ["wrist", "elbow"])
+
+
+@pytest.mark.parametrize("joints", [None, ["j1", "j2"]])
+def test_joints_of_two_arms_are_named_for_a_choice(tmp_path, joints):
+    path, arms = tmp_path / "arms.csv", ("left", "right")
+    names = [
+        f"{arm}_{q}_{k}" for q in ("pos", "effort") for arm in arms for k in (0, 1)
+    ]
+    rows = [[0.01 * k, *(k * np.arange(1.0, 9.0))] for k in range(20)]
+    text = [",".join(["time", *names]), *(",".join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(text))
+    with pytest.raises(ColumnError, match="may be left 0, left 1, right 0, right 1:"):
+        read(path, joints)
+    chosen = {"columns": Columns(joints=["right 0", "right 1"])} if joints else {}
+    run, _ = read(path, joints or ["right_0", "right_1"], **chosen)
+    np.testing.assert_allclose(run.observations[1, :2], [3.0, 4.0])
+    np.testing.assert_allclose(run.actions[1], [7.0, 8.0])

@@ -201,7 +201,7 @@ class _Search:
         if unread:
             said += f", for the unit of {', '.join(unread)} cannot be converted"
         if joints is None:
-            return said
+            return said + _joints_of(self.header, ()) * (quantity == "positions")
         if quantity == "efforts" and not unread:
             known = [n for n in self.header if ALIASES[quantity] & {*split_name(n)}]
             known = [n for n in known if n not in best.values()]
@@ -254,13 +254,24 @@ def _other_names(header: Sequence[str], joints: Sequence[str], best: Any) -> str
     strange = _strange_joints(header, joints)
     lost = [joint for joint in joints if joint not in best]
     if len(strange) != len(lost):
-        return ""
+        return _joints_of(header, joints)
     if len(lost) == 1:
         named = [strange[0] if joint == lost[0] else joint for joint in joints]
         return f"; if they have other names, say so by `joints={named}`"
     return (
         f"; if {', '.join(strange)} are other names of the robot's {', '.join(lost)}, "
         "say which is which by `joints`, in the robot's order"
+    )
+
+
+def _joints_of(header: Sequence[str], joints: Sequence[str]) -> str:
+    """Return what to say where columns are of joints that are not the robot's."""
+    strange = _strange_joints(header, joints)
+    if not strange:
+        return ""
+    return (
+        f"; the joints may be {', '.join(strange)}: `joints` names the robot's among "
+        "these, in the robot's order"
     )
 
 
