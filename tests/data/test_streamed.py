@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from typing import Any
 
 import equinox as eqx
@@ -235,6 +236,30 @@ def test_rows_beyond_the_samples_of_robomimic_are_padding_or_refused(tmp_path):
     with pytest.warns(UserWarning, match="lack `next_obs`"):
         expected = Demonstrations.from_trajectories(load_recordings(path))
     assert eqx.tree_equal(streamed.sample(11), expected)
+
+
+@pytest.mark.parametrize("padded, count", [(True, 7 + 4 + 2), (False, 3 * 7)])
+def test_rows_that_hold_the_last_one_are_padding(tmp_path, padded, count):
+    h5py = pytest.importorskip("h5py")
+    path, rng = tmp_path / "robomimic.hdf5", np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        for k, length in enumerate((8, 5, 3)):
+            group = file.create_group(f"data/demo_{k}")
+            for name in ("actions", "obs/x"):
+                values = rng.normal(size=(8, 2))
+                if padded:
+                    values[length:] = values[length - 1]
+                group[name] = values
+            group["rewards"] = np.zeros(8)
+        file["data"].attrs["env_args"] = '{"env_kwargs": {"control_freq": 20}}'
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        streamed = StreamedDemonstrations(path)
+        expected = Demonstrations.from_trajectories(load_recordings(path))
+    assert len(streamed) == count
+    assert eqx.tree_equal(streamed.sample(count), expected)
+    said = [str(one.message) for one in told if "left out as padding" in str(one)]
+    assert len(said) == 2 * padded
 
 
 def test_the_next_block_is_read_while_one_is_used(folder):

@@ -7,6 +7,7 @@ stops at once in most episodes that end so: one that comes to rest slows down be
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -51,6 +52,24 @@ def unpadded_lengths(
     )
 
 
+class HeldEnd(NamedTuple):
+    """How an episode ends."""
+
+    steps: int
+    kept: int
+    """Steps up to those that repeat the last one."""
+    stops_at_once: bool
+    """Whether the motion before them does not slow down."""
+
+
+def held_end(run: Trajectory) -> HeldEnd:
+    """Return how an episode ends."""
+    stop = _moves_until(run)
+    kept = _steps_until(run, stop)
+    moved = np.asarray(run.observations)[: stop + 1]
+    return HeldEnd(run.steps, kept, kept < run.steps and _stops_at_once(moved))
+
+
 def without_held(
     runs: Sequence[Trajectory], where: str
 ) -> tuple[list[Trajectory], str]:
@@ -66,25 +85,30 @@ def without_held(
     steps = runs[0].steps if runs else 0
     if len(runs) < MIN_HELD or any(run.steps != steps for run in runs):
         return [*runs], ""
-    stops = [_moves_until(run) for run in runs]
-    lengths = np.array([_steps_until(*one) for one in zip(runs, stops, strict=True)])
+    lengths, note = unheld_lengths([*map(held_end, runs)], where)
+    if lengths is None:
+        return [*runs], note
+    return [_shortened(*one) for one in zip(runs, lengths.tolist(), strict=True)], note
+
+
+def unheld_lengths(
+    ends: Sequence[HeldEnd], where: str
+) -> tuple[np.ndarray | None, str]:
+    """Return the steps of episodes of one length, None for no padding, and a note."""
+    steps, lengths = ends[0].steps, np.array([one.kept for one in ends])
     tails = np.flatnonzero(lengths < steps).tolist()
     left_out = steps - lengths
     if len(tails) < MIN_HELD or left_out.max() < MIN_TAIL:
-        return [*runs], ""
+        return None, ""
     said = (
-        f"{where}: the last steps of {len(tails)} of the {len(runs)} episodes, "
+        f"{where}: the last steps of {len(tails)} of the {len(ends)} episodes, "
         f"{left_out.sum()} in all and up to {left_out.max()} of {steps}, repeat the "
         "one before exactly"
     )
-    ends = (np.asarray(runs[k].observations)[: stops[k] + 1] for k in tails)
-    if 2 * sum(map(_stops_at_once, ends)) > len(tails):
-        kept = [_shortened(*one) for one in zip(runs, lengths.tolist(), strict=True)]
-        return (
-            kept,
-            f"{said}, which is left out as padding: `lengths` would tell it.",
-        )
-    return [*runs], (
+    if 2 * sum(ends[k].stops_at_once for k in tails) > len(tails):
+        note = f"{said}, which is left out as padding: `lengths` would tell it."
+        return lengths, note
+    return None, (
         f"{said}: they are read as a robot that has come to rest; `lengths` would tell "
         "where the episodes end."
     )

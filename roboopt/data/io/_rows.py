@@ -9,6 +9,7 @@ there are for every action; and `read(name, rows)`, which returns rows of these,
 import contextlib
 import os
 import struct
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,14 +24,16 @@ from roboopt.data._files import (
     read_archive_header,
     read_as,
 )
-from roboopt.data._trajectory import LIMITS
+from roboopt.data._trajectory import LIMITS, PER_STEP, Trajectory
 from roboopt.data.io._boundaries import check_lengths
 from roboopt.data.io._customary_names import REQUIRED
 from roboopt.data.io._folder import is_episode_folder, map_arrays
 from roboopt.data.io._hdf5 import demonstrations, told_rows
 from roboopt.data.io._hdf5_guard import Guard
 from roboopt.data.io._join_observations import join_observations
+from roboopt.data.io._padding import MIN_HELD, HeldEnd, held_end, unheld_lengths
 
+SEEN = "observations"
 LOCAL_HEADER = 30  # bytes of a member of a zip archive before its name
 
 
@@ -221,7 +224,36 @@ class HDF5Rows:
             )
         if (self.lengths < 0).any():
             raise RobooptError(f"`path` must hold actions, but a group of {path} none.")
+        if not any(guard.attribute(group, "time_step") for group in groups):
+            self._leave_out_held(groups)
         self._first = np.cumsum(self.lengths) - self.lengths
+
+    def _leave_out_held(self, groups: Sequence[Any]) -> None:
+        """Leave out padding that nothing tells, as `load_episodes` does.
+
+        Of episodes whose last rows differ these alone are read.
+        """
+        steps = int(self.lengths[0])
+        if steps < 2 or len(groups) < MIN_HELD or (self.lengths != steps).any():
+            return
+        ends = [self._end(k, group, steps) for k, group in enumerate(groups)]
+        lengths, note = unheld_lengths(ends, str(self._path))
+        if note:
+            warnings.warn(note, stacklevel=4)
+        if lengths is not None:
+            self.lengths = lengths
+
+    def _end(self, episode: int, group: Any, steps: int) -> HeldEnd:
+        """Return how an episode of so many steps ends."""
+        rows = min(steps + 1, len(self._episodes[episode]["actions"]))
+        few = self._slice(SEEN, episode, rows - 2, rows)
+        if not (few == few[-1]).all():
+            return HeldEnd(steps, steps, False)
+        seen = self._slice(SEEN, episode, 0, rows)
+        held = np.concatenate([seen, np.repeat(seen[-1:], steps + 1 - len(seen), 0)])
+        told = {n: group[n][:steps] for n in {*PER_STEP} - {*LIMITS} if n in group}
+        told["actions"] = self._slice("actions", episode, 0, steps)
+        return held_end(Trajectory(held, time_step=1.0, **told))
 
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Return the rows of an array, each part of an episode in one piece."""
@@ -237,7 +269,7 @@ class HDF5Rows:
     def _slice(self, name: str, episode: int, begin: int, end: int) -> np.ndarray:
         parts = self._episodes[episode]
         try:
-            if name != "observations":
+            if name != SEEN:
                 acted = parts[name][begin:end]
                 return acted if acted.ndim > 1 else acted[:, None]
             seen = {key: part[begin:end] for key, part in parts["obs"].items()}
