@@ -27,6 +27,7 @@ from roboopt.report import (
     Figure,
     Notes,
     Section,
+    broken,
     number,
     panel,
 )
@@ -260,7 +261,7 @@ def _panels(history: Mapping[str, np.ndarray], logs: bool) -> list[Drawing]:
         made.append(one)
     taken = {
         name: np.asarray(history[name])[:-1]
-        for name in ("predicted_decrease", "actual_decrease")
+        for name in ("predicted_decrease", "actual_decrease", "round")
         if name in history
     }  # At the last model the slopes promise a step that is not taken.
     predicted = _positive(taken, "predicted_decrease")
@@ -280,12 +281,16 @@ def _panels(history: Mapping[str, np.ndarray], logs: bool) -> list[Drawing]:
 def _positive(
     history: Mapping[str, np.ndarray], name: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the steps and the values that are positive, None without any."""
+    """Return the steps and the values that are positive, None without any.
+
+    Between the rounds of a descent, which have batches of their own, is NaN.
+    """
     values = np.asarray(history.get(name, ()), float)
     if values.ndim != 1 or not (values > 0).any():
         return None
     steps = np.flatnonzero(values > 0)
-    return steps, values[steps]
+    rounds = history.get("round")
+    return broken(steps, values[steps], None if rounds is None else rounds[steps])
 
 
 def _caption(history: Mapping[str, np.ndarray], logs: bool) -> str:

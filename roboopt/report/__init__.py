@@ -19,6 +19,7 @@ from roboopt.report._figures import COLORS as COLORS
 from roboopt.report._figures import GRAY as GRAY
 from roboopt.report._figures import PANEL_SIZE as PANEL_SIZE
 from roboopt.report._figures import TOLERANCE as TOLERANCE
+from roboopt.report._figures import broken as broken
 from roboopt.report._figures import curves as curves
 from roboopt.report._figures import panel as panel
 from roboopt.report._figures import spread as spread

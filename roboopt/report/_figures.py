@@ -103,6 +103,7 @@ def curves(
     *,
     best: int | None = None,
     titles: Mapping[str, str] | None = None,
+    parts: np.ndarray | None = None,
 ) -> list[Drawing]:
     """Draw each quantity of a descent over its steps.
 
@@ -111,6 +112,8 @@ def curves(
         units: of each; a quantity without one is dimensionless.
         best: the step whose model was kept, marked.
         titles: of each panel, by default the quantity's name.
+        parts: (steps + 1,), the number of the round or fit that each step belongs to;
+            curves are broken where another begins.
     """
     color, drawn = BEFORE_AFTER["after"], []
     for name, given in history.items():
@@ -120,8 +123,8 @@ def curves(
         label = f"{name} over gradient steps"
         with panel(title, "gradient step", unit, label=label) as made:
             alpha = 1.0 if values.shape[1] == 1 else 0.5
-            steps = np.arange(len(values))
-            made.axes.plot(steps, values, color=color, alpha=alpha, label=title)
+            drawn_at = broken(np.arange(len(values)), values, parts)
+            made.axes.plot(*drawn_at, color=color, alpha=alpha, label=title)
             if best is not None:
                 row = values[best]
                 kept = np.nanmin(row) if np.isfinite(row).any() else np.nan
@@ -131,6 +134,17 @@ def curves(
                 made.axes.set_yscale("log")
         drawn.append(made)
     return drawn
+
+
+def broken(
+    places: np.ndarray, values: np.ndarray, parts: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return places and values with NaN where the number of the part changes."""
+    if parts is None:
+        return places, values
+    ends = np.flatnonzero(np.diff(parts)) + 1
+    apart = np.insert(values.astype(float), ends, np.nan, axis=0)
+    return np.insert(places.astype(float), ends, np.nan), apart
 
 
 def spread(

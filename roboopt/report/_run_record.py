@@ -29,7 +29,9 @@ SETTINGS = "settings.json"
 HISTORY, RETURNS = "history.csv", "returns.csv"
 HISTORIES = {HISTORY: "gradient step", RETURNS: "environment step"}
 """Files of curves, and what their first column counts."""
-HIDDEN = {*NOTES, "seconds", "step", "timestep", "fit"}
+PARTS = "fit", "round"
+"""Columns that number parts of a history which have losses of their own."""
+HIDDEN = {*NOTES, "seconds", "step", "timestep", *PARTS}
 OF_OBJECTIVE = re.compile(r"-weight$|^--(loss|task|reference)$")
 """Flags that say what is minimized."""
 OF_TASK = "--task", "--reference", "--duration"
@@ -213,10 +215,9 @@ def _named(settings: Mapping[str, Any], title: str) -> dict[str, str]:
 
 
 def _breaks(header: list[str], table: np.ndarray) -> np.ndarray:
-    """Return the rows with which another fit begins."""
-    if "fit" not in header:
-        return np.zeros(0, int)
-    return np.flatnonzero(np.diff(table[:, header.index("fit")])) + 1
+    """Return the rows with which another fit or round begins."""
+    parts = [table[:, k] for k, name in enumerate(header) if name in PARTS]
+    return np.flatnonzero(np.diff(parts[0])) + 1 if parts else np.zeros(0, int)
 
 
 def _shown(value: Any) -> str:

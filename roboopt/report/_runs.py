@@ -237,7 +237,8 @@ class RunComparison(Reported):
             )
         if any(np.isnan(x).any() for _, drawn in shared for x, _ in drawn.values()):
             caption += (
-                " A curve is broken where another fit begins, with a loss of its own."
+                " A curve is broken where another fit begins, with a loss of its own, "
+                "or another round, with starts of its own."
             )
         if len(shared) > MAX_PANELS:
             caption += f" The first {MAX_PANELS} of {len(shared)} are drawn."

@@ -20,6 +20,8 @@ from roboopt.tuning._joints import Joints
 from roboopt.tuning._parameters import gain_names, gain_units, named_by_joint
 from roboopt.view import RobotMotions, Scene
 
+ROUND = "round"
+"""The number of each step's round in the history, where there are several."""
 MAX_MOTIONS = 9  # drawn, of all that were made
 
 
@@ -65,6 +67,11 @@ class TuneResult(VerbResult):
     def summary(self) -> Summary:
         """Return the terms, peaks and successes before and after, and what they say."""
         ended = f"The descent stopped: {self.result.message.rstrip('.')}."
+        if self.rounds is not None:
+            ended += (
+                f" The controller that was kept is of {self.kept_at}, the best from "
+                "new starts."
+            )
         if self.comparison is None:
             said = "The controllers were not tested: Ctrl-C ended the test."
             return Summary(self.title, [], [said, ended])
@@ -200,8 +207,22 @@ class TuneResult(VerbResult):
         return {**self.settings, "result": {**numbers, "loss": float(self.result.loss)}}
 
     @property
+    def rounds(self) -> Float[np.ndarray, " step"] | None:
+        """Return the number of each step's round; None where there was one round."""
+        return self.result.history.get(ROUND)
+
+    @property
     def best_step(self) -> int:
         """Return the step of the history whose controller was kept."""
         # The round that did best on fresh starts need not hold the lowest loss.
         losses = np.asarray(self.result.history["loss"], float)
         return int(np.nanargmin(np.abs(losses - float(self.result.loss))))
+
+    @property
+    def kept_at(self) -> str:
+        """Return the step of the kept controller in words, with its round if any."""
+        best, rounds = self.best_step, self.rounds
+        if rounds is None:
+            return f"step {best}"
+        own = np.flatnonzero(rounds == rounds[best])
+        return f"step {best - own[0]} of round {rounds[best]:.0f}"

@@ -25,6 +25,7 @@ from roboopt.tuning._chatter import chatters
 from roboopt.tuning._environment import sample_starts
 from roboopt.tuning._joints import Joints
 from roboopt.tuning._problem import TuningProblem
+from roboopt.tuning._result import ROUND
 
 FRESH_STARTS = 128  # that each round is tried on
 MAX_ROUNDS = 4
@@ -144,6 +145,10 @@ def _joined(results: list[Result], scores: list[tuple[float, float]]) -> Result:
         name: np.concatenate([each[name] for each in judged or [last.history]])
         for name in results[0].history
     }
+    if len(judged) > 1:
+        history[ROUND] = np.repeat(
+            np.arange(1.0, len(judged) + 1), [len(each["loss"]) for each in judged]
+        )
     parameters, derivatives = (
         {
             name: np.concatenate(

@@ -112,17 +112,25 @@ def _descent(result: Any) -> Section:
     found, best = result.result, result.best_step
     titles = {"loss": "objective"} | {name: readable(name) for name in result.units}
     history = {name: found.history[name] for name in titles}
-    panels = report.curves(history, result.units, best=best, titles=titles)
+    panels = report.curves(
+        history,
+        result.units,
+        best=best,
+        titles=titles,
+        parts=result.rounds,
+    )
     caption = (
         f"Means over the {len(result.starts)} tuning starts, in the twin. The dot is "
-        f"the controller that was kept, of step {best}."
+        f"the controller that was kept, of {result.kept_at}."
     )
     rounds = len(found.history["loss"]) - found.steps
     every = "All " if rounds > 1 else ""
     if rounds > 1:
         caption += (
             f" The axis counts the start of each of the {rounds} rounds, too: it ends "
-            f"at {found.steps + rounds - 1} after {counted(found.steps, 'step')}."
+            f"at {found.steps + rounds - 1} after {counted(found.steps, 'step')}. "
+            "Starts change with the round, up to half of them to new ones from which "
+            "the controller failed: means of different rounds are not compared."
         )
     said = (
         f"{report.sentence(found.message)} {every}{counted(found.steps, 'step')} took "

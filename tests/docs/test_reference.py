@@ -57,8 +57,8 @@ INTERNAL = {
         WATCHED env_scene scene_or_none triangles
     """,
     "roboopt.report": """
-        BEFORE_AFTER COLORS FIGURE_FORMATS GRAY INK PANEL_SIZE TOLERANCE ceiling_notes
-        change check_formats encode
+        BEFORE_AFTER COLORS FIGURE_FORMATS GRAY INK PANEL_SIZE TOLERANCE broken
+        ceiling_notes change check_formats encode
         evaluation_metrics evaluation_motions evaluation_record interval number
         padded panel plain replay_section
         progress_bar readable sentence shortened tolerance_sentence write_csv

@@ -405,11 +405,12 @@ def test_an_episode_of_no_set_duration_has_that_of_the_record(runs):
     assert compare([runs]).differences() == own
 
 
-def test_a_curve_is_broken_between_fits_and_no_phone_hides_it(runs, tmp_path):
+@pytest.mark.parametrize("part", ["fit", "round"])
+def test_a_curve_is_broken_between_fits_and_no_phone_hides_it(runs, tmp_path, part):
     page = tmp_path / "page.html"
     rows = "0,1,1\n1,0.5,1\n2,90,2\n3,nan,2\n4,80,2\n5,0.1,3\n"
     for name in ("one", "two"):
-        (runs / name / HISTORY).write_text(f"step,loss,fit\n{rows}")
+        (runs / name / HISTORY).write_text(f"step,loss,{part}\n{rows}")
     (section,) = [s for s in compare([runs]).sections() if s.title == "Curves"]
     (figure,) = section.blocks
     assert isinstance(figure, Figure)

@@ -31,6 +31,7 @@ def test_rounds_go_on_while_fresh_starts_fail():
     # The first round takes two steps and the others one; each notes its start as well.
     assert result.steps == 2 + (MAX_ROUNDS - 1)
     assert all(len(v) == result.steps + MAX_ROUNDS for v in result.history.values())
+    assert result.history["round"].tolist() == [1.0] * 3 + [2.0] * 2 + [3, 3, 4, 4]
     assert result.message.startswith(f"{MAX_ROUNDS} rounds; in the last, ")
     assert result.loss in result.history["loss"]
     problem.env.close()

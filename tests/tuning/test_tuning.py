@@ -332,12 +332,16 @@ class Errand:
 def test_steps_of_several_rounds_are_counted_as_the_curves_show(tuned: Any, tmp_path):
     # Two rounds, of one step each: each notes its start, and the axis ends at 3.
     history = {k: np.resize(v, 4) for k, v in tuned.result.history.items()}
+    history |= {"round": np.array([1.0, 1, 2, 2]), "loss": np.array([4.0, 3, 9, 8])}
     message = "2 rounds; in the last, 1 step taken"
-    found = replace(tuned.result, history=history, steps=2, message=message)
-    replace(tuned, result=found).report(tmp_path / "report.html", video=False)
-    page = (tmp_path / "report.html").read_text("utf-8")
-    assert "All 2 steps took" in page
-    assert "start of each of the 2 rounds, too: it ends at 3 after 2 steps" in page
+    found = replace(tuned.result, history=history, steps=2, message=message, loss=8.0)
+    several = replace(tuned, result=found)
+    several.report(tmp_path / "report.html", video=False)
+    kept = "The controller that was kept is of step 1 of round 2"
+    assert kept in str(several).replace("\n", " ")
+    (descent,) = [s for s in several.sections(video=False) if "descent" in s.title]
+    first = descent.blocks[1].panels[0].axes.get_lines()[0]
+    np.testing.assert_array_equal(first.get_ydata(), [4, 3, np.nan, 9, 8])
 
 
 def test_a_result_with_a_plain_task_is_saved_and_reported(no_descent, tmp_path):
