@@ -42,7 +42,8 @@ def units_of(lengths: Sequence[int]) -> np.ndarray:
 
 def mean_interval(values: Sequence[np.ndarray]) -> tuple[float, float]:
     """Return the 95 % interval of a mean of samples ≥ 0, (time,) by episode."""
-    return ratio_interval(values, [np.ones_like(x) for x in values])
+    low, high = ratio_interval(values, [np.ones_like(x) for x in values])
+    return low, high if high > 0 else np.inf  # No spread is known of zeros.
 
 
 def ratio_interval(
@@ -52,15 +53,17 @@ def ratio_interval(
 
     It is Student's interval of the logarithm, whose standard error follows from the
     episodes' shares in the two sums. So it is positive, and a few large values in both
-    sums do not hide that one is larger. Without two episodes and two positive sums it
-    is infinite: parts of one episode do not tell how episodes differ.
+    sums do not hide that one is larger. One episode tells nothing, since its parts do
+    not tell how episodes differ, and neither does a sum of 0, unless the other sum is
+    positive in every episode: then the ratio is 0 or infinite for certain.
     """
     from scipy.special import stdtrit
 
     sums = [np.array([x.sum() for x in part]) for part in (values, others)]
     totals, count = [x.sum() for x in sums], len(values)
     if count == 1 or 0 in totals:
-        return 0.0, np.inf
+        sure = [count > 1 and bool((x > 0).all()) for x in sums]
+        return (np.inf if sure[0] else 0.0), (0.0 if sure[1] else np.inf)
     gaps = sums[0] / totals[0] - sums[1] / totals[1]
     error = np.sqrt(count / (count - 1) * (gaps**2).sum())
     factor = np.exp(stdtrit(count - 1, (1 + CONFIDENCE) / 2) * error)

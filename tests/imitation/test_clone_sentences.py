@@ -59,8 +59,15 @@ def test_a_clone_is_worse_than_a_baseline_only_where_episodes_tell():
     # Student's 4.303 standard errors for two degrees of freedom.
     bounds = np.sqrt(3 * np.exp([-4.30265 / 3, 4.30265 / 3]))
     np.testing.assert_allclose(unclear.error_intervals["clone"], bounds, rtol=1e-5)
-    # A baseline without error: nothing says how many times as large the clone's is.
-    assert "cannot tell" in said(judged(made, clone=[1.0] * 3, persistence=[0.0] * 3))
+    # A baseline without error is better where the clone errs in every episode.
+    exact, wrong = judged(made, clone=[1.0] * 3, persistence=[0.0] * 3), "cannot tell"
+    assert "more than the baseline persistence, 0:" in said(exact)
+    assert wrong not in said(exact)
+    tied = judged(made, clone=[1.0, 0.0, 1.0], persistence=[0.0] * 3)
+    assert "3 episodes cannot tell which of the two is better" in said(tied)
+    assert wrong in said(judged(made, clone=[1.0], persistence=[0.0]))
+    assert wrong not in said(judged(made, clone=[0.0] * 2, persistence=[1.0] * 2))
+    assert tied.error_intervals["persistence"] == (0.0, np.inf)
     worse = judged(made, clone=[4.0, 3.9, 4.1], persistence=[1.0, 1.2, 1.1])
     assert "more than the baseline persistence" in said(worse)
     # Errors that differ from episode to episode more than between the two.
