@@ -80,6 +80,8 @@ class DemonstrationSet:
     """How the held-out ones were chosen, in words."""
     time_step: float | None
     """[s]; None where no argument, file or environment tells it."""
+    first_action: np.ndarray
+    """What counts as the action before an episode: a usual first one of the known."""
     past_actions: int = 0
     """How many of the last actions are appended to each observation."""
     names: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
@@ -160,6 +162,8 @@ class DemonstrationSet:
                 "`demonstrations` must hold at least two samples, one of them to be "
                 f"held out, got {steps}."
             )
+        # Before one is split in time: parts begin anywhere.
+        firsts = [np.asarray(e.actions)[0] for e in (*whole, *selecting)]
         if share and len(training) > 1:
             other = seed + VALIDATION_SEED_OFFSET
             training, selecting = split_episodes(training, share, seed=other)
@@ -172,8 +176,9 @@ class DemonstrationSet:
         if time_step is None and own is None and step == UNTOLD_STEP_S:
             step = None
         is_file = isinstance(source, str | PathLike)
-        told = 0, names, Path(source).name if is_file else ""
-        return cls(*parts, folder, findings, shares, seed, split, step, *told)
+        told = usual_action(np.stack(firsts)), 0, names
+        called = Path(source).name if is_file else ""
+        return cls(*parts, folder, findings, shares, seed, split, step, *told, called)
 
     @property
     def signals(self) -> Signals:
@@ -187,11 +192,6 @@ class DemonstrationSet:
     def known(self) -> list[Trajectory]:
         """Return all episodes but the held-out ones."""
         return [*self.training, *self.validation]
-
-    @property
-    def first_action(self) -> np.ndarray:
-        """Return what counts as the action before an episode: a usual first one."""
-        return usual_action(np.stack([np.asarray(e.actions)[0] for e in self.known]))
 
     def with_past_actions(self, length: int) -> "DemonstrationSet":
         """Return the set with the last actions appended to each observation."""

@@ -48,6 +48,30 @@ def test_a_tenth_is_held_out_or_five_up_to_a_quarter(count, aside):
     assert len(parts.held_out) == aside and len(parts.whole) == count - aside
 
 
+def test_the_first_action_is_that_of_episodes_and_not_of_their_parts():
+    rng = np.random.default_rng(0)
+    runs = [
+        ro.data.Trajectory(rng.normal(size=(21, 2)), rng.normal(size=(20, 1)), 0.1)
+        for _ in range(3)
+    ]
+    load = partial(DemonstrationSet.load, env=None, seed=0, time_step=None)
+    firsts = [run.actions[0] for run in runs]
+    two = load(runs[:2])  # One is held out, and the other split to select by.
+    assert len(two.known) == 2 and len(two.whole) == 1
+    known = int((two.whole[0].actions[0] == firsts[1]).item())
+    np.testing.assert_array_equal(two.first_action, firsts[known])
+    np.testing.assert_array_equal(load(runs[:1]).first_action, firsts[0])
+    named = load(runs[:1], held_out=[runs[1]], validation=[runs[2]])
+    expected = np.mean([firsts[0], firsts[2]], axis=0)
+    np.testing.assert_allclose(named.first_action, expected, rtol=1e-12)
+    # The error of persistence by hand, in deviations of the known actions.
+    made = ro.clone(runs[:2], policy="linear", **SMALL)
+    acted = runs[1 - known].actions
+    gap = acted - np.concatenate([firsts[known][None], acted[:-1]])
+    error = np.sqrt(np.mean(gap**2)) / runs[known].actions.std()
+    assert made.errors["persistence"] == pytest.approx(error, rel=1e-5)
+
+
 @pytest.mark.slow
 def test_held_out_demonstrations_are_named(tmp_path):
     # What is held out is not learned from, though the file has it too.
