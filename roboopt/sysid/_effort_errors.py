@@ -12,7 +12,12 @@ from roboopt.diagnose import IdentifiabilityReport
 from roboopt.dynamics import ParametricTwin, joint_numbers, linear_parameters
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._base_parameters import BaseParameter, base_parameters
-from roboopt.sysid._condensed import Condensed, effort_rows, is_condensable
+from roboopt.sysid._condensed import (
+    MIN_SINGULAR,
+    Condensed,
+    effort_rows,
+    is_condensable,
+)
 from roboopt.sysid._estimate import late_efforts
 from roboopt.sysid._fitter import effort_windows
 from roboopt.sysid._friction_kinds import MissingFriction, missing_friction
@@ -58,6 +63,7 @@ class EffortErrors:
     without_offsets: bool = False
     """Whether offsets that are free by default were left out: forecasts are no better
     with them."""
+    cutoff: float | None = None  # above which recorded motion and efforts are smoothed
 
     @property
     def failed(self) -> bool:
@@ -100,7 +106,7 @@ def effort_errors(
         errors = [judged.errors(m, seen) for m in (before, model)]
         rms = [_rms(np.asarray(x))[chosen] for x in (motions[-1], *errors)]
         return EffortErrors(
-            joints, *rms, unconstrained=None, base=(), held_out=bool(held_out)
+            joints, *rms, None, base=(), held_out=bool(held_out), cutoff=cutoff
         )
     windows = effort_windows(training, error.filter)
     known, slopes = with_scale_slopes(error, before, model, windows, velocities)
@@ -109,9 +115,8 @@ def effort_errors(
     free = free_numbers(before)[0]
     best = known.unconstrained(given, free)
     rms = [judge.rms(x)[chosen] for x in (0 * given, given, fitted, best)]
-    # What is not noise leaves more of recordings that least squares have not seen.
-    noise = np.maximum(known.rms(best), judge.rms(best))
-    spread = np.sqrt(oversampling(error, training, cutoff)) * noise
+    over = oversampling(error, training, cutoff)
+    spread = np.sqrt(over) * held_out_noise(known, judge, best, free, over)
     models, numbers = (before, model), (given, fitted)
     instants = _late_rows(error, before, windows, delays)
     base = base_parameters(known, spread, models, numbers, free, slopes, instants)
@@ -121,9 +126,38 @@ def effort_errors(
         unconstrained=rms[3],
         base=base,
         held_out=bool(held_out),
+        cutoff=cutoff,
         geared=_geared(known, before),
         **_missing(error, model, training, cutoff)._asdict(),
     )
+
+
+def held_out_noise(
+    known: Condensed,
+    judge: Condensed,
+    best: Float[np.ndarray, " number"],
+    free: np.ndarray,
+    over: float,
+) -> Float[np.ndarray, " joint"]:
+    """Return the noise of the efforts of each joint, as least squares leave it.
+
+    Efforts that they have not seen differ by the variance of the fit, too. What is more
+    than that is no noise, and may be as large where the recordings of the fit lie.
+    """
+    left, unseen = known.rms(best), judge.rms(best)
+    noise = np.maximum(left, 1e-300)[:, None, None]
+    rows = (known.factors / noise).reshape(-1, known.factors.shape[2])[:, :-1][:, free]
+    size = np.linalg.norm(rows, axis=0)
+    size[size == 0] = 1.0
+    _, singular, axes = np.linalg.svd(np.linalg.qr(rows / size, mode="r"))
+    told = singular > MIN_SINGULAR * singular.max(initial=1e-300)
+    axes = (axes[told] / singular[told, None]).T / size[:, None]
+    fitted = judge.factors[..., :-1][..., free] @ axes
+    variance = over * (fitted**2).sum((1, 2)) / judge.instants
+    count = np.sum(left > 0) * known.instants / over
+    lost = np.sqrt(count / max(count - told.sum(), 1.0))
+    more = unseen / np.maximum(np.sqrt(left**2 + variance), 1e-300)
+    return lost * left * np.maximum(more, 1.0)
 
 
 def oversampling(

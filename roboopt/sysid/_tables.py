@@ -273,7 +273,8 @@ def effort_sentence(made: EffortErrors) -> str:
     """Return how well the efforts are met, beside the yardstick and the robot given."""
     kind = "held-out efforts" if made.held_out else "efforts"
     error, given = (made.share(errors) for errors in (made.fitted, made.before))
-    said = f"The error of the {kind} is {100 * error:.3g} % of their RMS"
+    below = made.cutoff and f", smoothed above {made.cutoff:.3g} Hz,"
+    said = f"The error of the {kind}{below or ''} is {100 * error:.3g} % of their RMS"
     if made.unconstrained is not None:
         best = 100 * made.share(made.unconstrained)
         said += f", that of least squares without physical limits {best:.3g} %"

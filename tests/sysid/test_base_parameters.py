@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from roboopt.sysid._base_parameters import (
     base_parameters,
     no_narrower,
 )
-from roboopt.sysid._condensed import effort_rows
+from roboopt.sysid._condensed import Condensed, effort_rows
+from roboopt.sysid._effort_errors import held_out_noise
 from roboopt.sysid._nearest_possible import free_numbers
 from roboopt.sysid._tables import base_table
 
@@ -146,3 +148,26 @@ def test_what_no_robot_has_is_not_known():
     assert not any(one.impossible for one in others)
     shown = str(base_table([low, high]))
     assert "impossible" in shown and "± 10 %" in shown
+
+
+def test_held_out_efforts_tell_noise_but_for_the_variance_of_the_fit():
+    random, noise, free = np.random.default_rng(0), 0.1, np.ones(8, bool)
+    numbers, found, unseen = random.normal(size=8), [], []
+
+    def seen(columns, more=0.0):
+        efforts = columns @ numbers + noise * random.normal(size=20) + more
+        factors: Any = np.linalg.qr(np.column_stack([columns, efforts]), mode="r")
+        return Condensed(factors[None], 20)
+
+    for more in (0.0, 1.0):  # what the model lacks, in the efforts held out
+        told = []
+        for _ in range(100):
+            known = seen(random.normal(size=(20, 8)))
+            judge = seen(4 * random.normal(size=(20, 8)), more)
+            best = known.unconstrained(np.zeros(8), free)
+            unseen.append(judge.rms(best)[0])
+            told.append(held_out_noise(known, judge, best, free, 1.0)[0])
+        found.append(np.median(told))
+    assert np.median(unseen[:100]) > 2 * noise  # by the variance of the fit alone
+    assert found[0] == pytest.approx(noise, rel=0.3)  # the larger of two estimates
+    assert found[1] > 2 * noise
