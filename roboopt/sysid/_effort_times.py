@@ -140,12 +140,13 @@ def _take_earlier(fitter: Fitter, step: float, cutoff: float) -> Finding | None:
     )
     late, early = ("late", "earlier") if delay > 0 else ("early", "later")
     joints = "all joints" if fitter.start.joints > 1 else "the joint"
+    makers = "filters, logs and `resample`" if fitter.resampled else "filters and logs"
     return Finding(
         "late_efforts",
         "warning",
         f"the efforts of {joints} come {1000 * abs(delay):.2f} ± "
-        f"{2000 * deviation:.2g} ms {late} against the positions, as filters and logs "
-        f"make them: they are taken so much {early} here.",
+        f"{2000 * deviation:.2g} ms {late} against the positions, as {makers} make "
+        f"them: they are taken so much {early} here.",
     )
 
 

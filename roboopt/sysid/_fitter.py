@@ -87,6 +87,8 @@ class Fitter:
     held over the step after each, as in a simulation, if not."""
     by_default: bool = False
     """Whether nobody said which parameters are free."""
+    resampled: bool = False
+    """Whether the user has all recordings resampled: efforts are means over steps."""
     samples: tuple[Sequence[Trajectory], ...] = ((), ())
     """Recordings of the fit, and held out, before they are resampled evenly."""
     late: Finding | None = None  # on efforts that are taken earlier, by `delay` [s]

@@ -250,9 +250,9 @@ def identify(
         checkpoint = Checkpoint(checkpoint)
     settings: dict[str, Any] = {"spans": sizes(start, runs), "samples": samples}
     settings["swings"] = not any(np.any(run.actions) for run in (*runs, *tests))
-    settings |= {"by_default": free is None, "told": OneLog(log)}
+    settings |= {"by_default": free is None, "resampled": resample is not None}
     settings["step_is_free"] = time_step is None and known.twin is None
-    fitter = Fitter(start, prior, steps, progress, checkpoint, **settings)
+    fitter = Fitter(start, prior, steps, progress, checkpoint, OneLog(log), **settings)
     say("fitting", progress)
     with shielded(), last_said("the residuals do not depend"):
         found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)

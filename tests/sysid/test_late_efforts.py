@@ -123,6 +123,14 @@ def test_the_delay_of_one_joint_is_told(urdf):
     assert rows["damping"].upper - rows["damping"].lower < 0.006 * 3 * 10.7**2 / 5
 
 
+@pytest.mark.slow
+def test_what_resampling_delays_is_told_of_it(urdf):
+    robot = ro.load_urdf(urdf, linear_damping=0.0, angular_damping=0.0)
+    settings = {"free": ("mass", "damping", "friction"), "held_out": 0}
+    with pytest.warns(UserWarning, match=r"[12]\.\d+ ± .* early .* `resample` make"):
+        ro.identify(robot, slid(0.0, 0), resample=3 * STEP, **settings)
+
+
 def test_intervals_count_the_doubt_about_a_delay(urdf):
     doubt = 0.003  # s
     robot = ro.load_urdf(urdf, linear_damping=0.0, angular_damping=0.0)
