@@ -79,6 +79,7 @@ def test_without_an_environment_nothing_says_what_the_limits_are():
         cloned("linear", None, clip=True)
 
 
+@pytest.mark.usefixtures("few_layers")
 def test_a_clone_without_limits_keeps_the_demonstrated_range_and_a_margin():
     class Free(Point):
         action_space = gymnasium.spaces.Box(

@@ -148,6 +148,7 @@ def test_motions_without_a_known_time_step_are_over_steps(given, axis):
         pytest.param(-5.0, True, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.usefixtures("few_layers")
 def test_velocities_in_another_unit_than_the_positions_are_told(unit, told):
     # x decays to 0 at 1 / s in steps of 0.1 s.
     starts, factor = (
