@@ -23,8 +23,19 @@ from gymnasium.wrappers import RescaleAction
 
 from roboopt.urdf import read_urdf
 
+from .conftest import SLOW, SPECS
+
 # Long enough to come from rest to the joints' limits, short enough to be many.
 SHORT = 0.2
+# The Panda takes longer than all others, and is an arm like the two-link one here.
+SMALL_ROBOTS = pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(x, marks=[pytest.mark.slow] * (x in {*SLOW, "panda"}))
+        for x in SPECS
+    ],
+    indirect=True,
+)
 
 
 def episode(env, *, seed=None, options=None, actions_seed=1, size=0.5):
@@ -254,6 +265,7 @@ def test_randomized_dynamics_are_what_reset_says(make):
     assert fingerprint(env, seed=3) == first
 
 
+@SMALL_ROBOTS
 def test_resets_leak_nothing(make):
     statm = Path("/proc/self/statm")
     if not statm.exists():
@@ -273,6 +285,7 @@ def test_resets_leak_nothing(make):
     assert resident_kib() - before < 4096
 
 
+@SMALL_ROBOTS
 def test_vectorized_as_one_by_one(spec):
     name, fixed = spec
     # So a process that starts afresh imports what registers it.
