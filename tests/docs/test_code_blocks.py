@@ -18,8 +18,8 @@ from page import END, blocks
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if page.parent.name != "tutorials"]  # test_notebooks.py
-SLOW_PAGES = ("reinforce",)  # whose quick blocks take half a minute
-LONG = ("derivative",)  # computes for longer than it compiles, at level 0
+# Their quick blocks compute for long; tests/diagnose tests what the second shows.
+SLOW_PAGES = ("reinforce", "derivative")
 FEWER = {  # Of the sizes in tests/cli/test_tune.py, whose compiled programs are kept.
     "README": ("steps=20, episodes=20", "steps=3, episodes=3, starts=2, duration=0.5"),
     "resume": ("steps=4, episodes=2", "steps=4, episodes=3, starts=2, duration=0.5"),
@@ -49,7 +49,7 @@ def test_the_blocks_of_a_page_run_in_order(page, slow, tmp_path):
     scripts = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"}
     fewer = None if slow else FEWER.get(page.stem)
-    if slow or page.stem in LONG:
+    if slow or page.stem in SLOW_PAGES:
         flags = environment.get("XLA_FLAGS", "")
         environment["XLA_FLAGS"] = flags.replace("_level=0", "_level=1")
     code = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); "
