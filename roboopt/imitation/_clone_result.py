@@ -240,7 +240,7 @@ class CloneResult(VerbResult):
     def _error_section(self) -> Section:
         titles, unit = ("Error by action", "Error over time"), "actions' units"
         if self.discrete:
-            titles, unit = ("Other choice than demonstrated", "Over time"), "1"
+            titles, unit = ("Other choice by action", "Other choice over time"), "1"
         names = [f"action {k}" for k in range(len(self.error_by_action))]
         if self.signals is not None:
             names = [signal.name for signal in self.signals.actions]

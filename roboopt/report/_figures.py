@@ -120,7 +120,7 @@ def curves(
         values = np.asarray(given, float).reshape(len(given), -1)
         values = np.where(np.isfinite(values), values, np.nan)
         title, unit = (titles or {}).get(name, name), f"[{units.get(name, '1')}]"
-        label = f"{name} over gradient steps"
+        label = over(title, "gradient steps")
         with panel(title, "gradient step", unit, label=label) as made:
             alpha = 1.0 if values.shape[1] == 1 else 0.5
             drawn_at = broken(np.arange(len(values)), values, parts)
@@ -134,6 +134,11 @@ def curves(
                 made.axes.set_yscale("log")
         drawn.append(made)
     return drawn
+
+
+def over(title: str, axis: str) -> str:
+    """Return what a panel shows over an axis, which is said once, without its unit."""
+    return f"{title.removesuffix(' over time')} over {axis.partition(' [')[0]}"
 
 
 def broken(
@@ -175,7 +180,7 @@ def spread(
     values = np.asarray(values, float)
     finite = np.isfinite(values)
     places, values = np.asarray(places, float)[finite], values[finite]
-    label = f"{title} over {axis}"
+    label = over(title, axis)
     with panel(title, axis, f"[{unit}]", label=label) as made:
         if len(values):
             _draw_band(made.axes, places, values, logs)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from roboopt._display import shortened
 from roboopt.report._drawing import INK, Drawing
-from roboopt.report._figures import COLORS, GRAY, PANEL_SIZE, TOLERANCE, panel
+from roboopt.report._figures import COLORS, GRAY, PANEL_SIZE, TOLERANCE, over, panel
 
 MAX_POINTS = 400  # of a curve: more than there are pixels is only a larger file
 FAINT: dict[Any, Any] = {
@@ -61,9 +61,9 @@ def _trace(
 ) -> Drawing:
     from matplotlib import rc_context
 
-    label, axis, step = f"{shown.title} over time", "time [s]", time_step or 1.0
+    label, axis, step = over(shown.title, "time"), "time [s]", time_step or 1.0
     if time_step is None:
-        label, axis = f"{shown.title} over steps", "step"
+        label, axis = over(shown.title, "steps"), "step"
     with panel(shown.title, axis, f"[{shown.unit}]", label=label) as made:
         reach = 0.0
         for name, runs in shown.runs.items():
@@ -144,7 +144,7 @@ def bars(
     lying = max(map(len, shown)) > MAX_STANDING
     under = f"{prefix}…" if prefix else axis
     height = max(PANEL_SIZE[1], ROW_HEIGHT * len(names) * max(2, len(values)))
-    own = {"label": f"{title} by {axis}", "height": PANEL_SIZE[1]}
+    own = {"label": title + f" by {axis}" * bool(axis), "height": PANEL_SIZE[1]}
     sides = (under, f"[{unit}]")
     if lying:
         sides, own["height"] = (f"[{unit}]", ""), height

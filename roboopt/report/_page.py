@@ -243,9 +243,10 @@ class Video:
     def html(self) -> str:
         """Return the film inside a data URI."""
         data = base64.b64encode(self.mp4).decode()
+        name = escape(f"Video. {self.caption}".strip().replace("`", ""))
         return (
             "<figure><video data-film controls loop muted autoplay playsinline "
-            f'src="data:video/mp4;base64,{data}"></video>'
+            f'aria-label="{name}" src="data:video/mp4;base64,{data}"></video>'
             f"{_caption(self.caption)}</figure>"
         )
 

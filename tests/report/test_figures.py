@@ -37,6 +37,22 @@ def test_every_quantity_of_a_descent_is_a_panel_of_its_own():
     assert 'aria-label="loss over gradient steps"' in panels[0].svg
 
 
+def test_labels_name_the_panel_and_its_axis_once():
+    history = {"joule_loss": np.ones(3)}
+    (one,) = curves(history, {}, titles={"joule_loss": "Joule loss"})
+    assert one.label == "Joule loss over gradient steps"
+    over_time = [Panel("Error over time", "1", {"clone": np.ones((1, 3))})]
+    assert [traces(over_time, t)[0].label for t in (0.1, None)] == [
+        "Error over time",
+        "Error over steps",
+    ]
+    values = np.ones(20)
+    drawn = spread("Return over time", values, values, axis="time [s]")
+    assert drawn.label == "Return over time"
+    own = {"clone": np.ones(2)}
+    assert bars("Other choice", "1", own, ["a", "b"], axis="").label == "Other choice"
+
+
 @pytest.mark.parametrize(
     "values",
     [np.full(3, np.nan), np.array([1.0]), np.array([1.0, np.inf, 2.0])],

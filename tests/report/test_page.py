@@ -73,6 +73,7 @@ def test_a_page_holds_every_block_and_needs_nothing_else(tmp_path):
         assert text in page.text
     assert "limit" not in page.text  # which no panel shows
     assert {"table", "svg", "video", "details", "h1", "h2"} <= set(page.tags)
+    assert 'aria-label="Video. a film"' in path.read_text("utf-8")
     assert page.sources == ["data:video/mp4;base64,ZmlsbQ=="]
     text = path.read_text("utf-8")
     assert "http" not in text and "@import" not in text and "url(" not in text
