@@ -80,8 +80,10 @@ def tool_choice(model: UrdfModel, tool: str, *, told: bool) -> str:
     reason = "the last link of the longest chain"
     if _preference(tool) < len(PATTERNS):
         reason = "by its name"
-    chain = model.chain(tool)
-    movers = f"moved by {len(chain)} of {len(model.moving)} joints"
+    moving = model.moving
+    leaders = [j.name if j.mimic is None else j.mimic.joint for j in moving]
+    chain = {leaders[joint] for joint in model.chain(tool)}
+    movers = f"moved by {len(chain)} of {len({*leaders})} joints"
     return f"{'as told' if told else reason}, {movers}"
 
 

@@ -155,7 +155,7 @@ def _weights(params: Any) -> Any:
 @functools.partial(jax.jit, static_argnums=0)
 def annealed_rate(schedule: Callable[[Any], Any], step: Any) -> Any:
     """Return the rate at a step: a function of its own, which digests leave out."""
-    return schedule(step)
+    return jnp.maximum(schedule(step), 0.0)  # which rounding may pass
 
 
 class ScheduleState(NamedTuple):

@@ -20,7 +20,7 @@ from roboopt.view import Watch
 
 MIN_EPISODES = 20  # before their mean return can reach a target
 LOG_PERIOD_S = 5.0
-MIN_UNUSED = 0.1  # of the budget, which is said
+MIN_UNUSED = 0.05  # of the budget, which is said
 
 
 class LearningStatus(NamedTuple):

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from roboopt_envs._tool import find_tool
+from roboopt_envs._tool import find_tool, tool_choice
 from roboopt_envs.arm import ArmReach
 
 from roboopt.urdf import read_urdf
@@ -194,3 +194,9 @@ def test_the_tool_of_cases(name, tool):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert ArmReach(CASES / f"{name}.urdf").tool == tool
+
+
+def test_a_joint_that_follows_another_is_not_counted_apart(write):
+    frames, _ = TOOLS["a linkage that keeps the tool level"]
+    model = read_urdf(write(robot(*ARM, *frames)))
+    assert tool_choice(model, "plate", told=True) == "as told, moved by 3 of 3 joints"

@@ -44,6 +44,8 @@ def test_notes_by_hand():
             [0.5, 0.25],
         ),
         (ro.optimize.scale_by_schedule(optax.linear_schedule(1.0, 0.0, 4)), [1, 0.75]),
+        # Past its end by the rounding of its steps.
+        (ro.optimize.scale_by_schedule(lambda step: 0.5 - 0.6 * step), [0.5, 0.0]),
     ],
 )
 def test_learning_rate_is_that_of_the_step(optimizer: Any, rates: list[float]):
