@@ -19,6 +19,7 @@ ROWS, SIZES = 9, (4, 2, 3)
 OBSERVATIONS = np.arange(2.0 * ROWS).reshape(ROWS, 2)
 ACTIONS = -np.arange(1.0 * ROWS)[:, None]
 STARTS = np.isin(np.arange(ROWS), (0, 4, 6))
+STEP = np.concatenate([np.arange(size) for size in SIZES])
 LAST = np.isin(np.arange(ROWS), (3, 5, 8))
 
 
@@ -129,6 +130,12 @@ def check(runs, dropped=True):
         {"episode_ends": np.array([4.0, 6.0, 9.0])},
         {"episode_starts": np.array([0, 4, 6])},
         {"lengths": np.array(SIZES)},
+        {"traj_lens": np.array(SIZES), "not_done": ~LAST},
+        {"not_dones": 1.0 - LAST[:, None]},
+        {"terminals": np.arange(ROWS) == 3, "step": STEP},
+        {"step": STEP, "index": np.arange(ROWS)},
+        {"dones": LAST, "index": np.arange(ROWS) % 3},
+        {"frame_index": 2 + 5 * STEP},
         {"episode_index": np.repeat([7, 8, 9], SIZES)},
         {"terminals": LAST & (np.arange(ROWS) != 5), "timeouts": np.arange(ROWS) == 5},
         {"episode_starts": STARTS, "terminals": np.arange(ROWS) == 3},
@@ -141,9 +148,33 @@ def test_flags_and_counts_tell_the_episodes(tmp_path, told):
     check(runs)
     assert "as many observations as actions" in said and "dropped" in said
     assert runs[0].time_step == 0.1
+    if {"not_done", "not_dones"} & {*told}:
+        assert all(run.terminated for run in runs)
     if "terminals" in told:
         ended = [bool(told["terminals"][row]) for row in (3, 5, 8)]
         assert [bool(run.terminated) for run in runs] == ended
+
+
+@pytest.mark.parametrize("name, first", [("step", 0), ("Unnamed: 0", 0), ("steps", 1)])
+def test_a_counter_of_a_table_that_begins_anew_splits_episodes(tmp_path, name, first):
+    path = tmp_path / "x.csv"
+
+    def told(counter):
+        rows = np.column_stack([counter, OBSERVATIONS, ACTIONS])
+        header = f"{name},s0,s1,a0"
+        np.savetxt(path, rows, delimiter=",", header=header, comments="")
+        return read(path, time_step=0.1)
+
+    runs, said = told(STEP + first)
+    check(runs)
+    assert f"3 begin where `{name.lower()}` begins anew, the second at row 4" in said
+    (run,), said = told(np.arange(ROWS))
+    assert run.steps == ROWS - 1 and name.lower() not in said.lower()
+    # Rows out of order, and phases, number no rows.
+    for other in ([1, 2, 4, 3, 5, 7, 6, 8, 10], [0, 0, 1, 1, 1, 0, 0, 1, 1]):
+        (run,), said = told(other)
+        assert run.steps == ROWS - 1
+        assert f"{name.lower()} left out: no numbers of rows" in said
 
 
 @pytest.mark.parametrize("rewards", [LAST.astype(float), LAST, np.where(LAST, 1, 0)])
@@ -176,6 +207,11 @@ def test_a_sparse_reward_of_the_last_action_stays_in_the_return(rewards, tmp_pat
         ({"episode_ends": np.array([4, 6.5, 9])}, "whole numbers.*number 1 is 6.5"),
         ({"lengths": np.array([4, 2, 2])}, "sums to the 9 rows .*the sum is 8"),
         ({"lengths": np.array([4, 0, 5])}, "counts actions, .* number 1 is 0"),
+        ({"dones": LAST, "step": np.arange(ROWS) % 3}, "`step` .* row 2, and `dones`"),
+        (
+            {"not_done": ~LAST, "traj_lens": np.array([4, 5])},
+            "`not_done` ends .* row 5",
+        ),
         ({"dones": LAST[:7]}, "`dones` that has a number for each of the 9 .* are 7"),
         ({"dones": np.where(LAST, np.nan, 0)}, "`dones` .*whole.* number 3 is nan"),
         ({"terminals": np.tile(LAST, (2, 1))}, r"`terminals` .*bool of shape \(2, 9\)"),
@@ -227,6 +263,7 @@ def padded(path, **told):
     [
         {"lengths": np.array(SIZES)},
         {"traj_lengths": np.array(SIZES)},
+        {"seq_lens": np.array(SIZES), "not_done": ~ENDED},
         {"mask": PADDED},
         {"valid": PADDED[..., None].astype(float)},
         {"is_pad": ~PADDED},

@@ -15,14 +15,29 @@ from roboopt.data._trajectory import PER_EPISODE, PER_OBSERVATION, PER_STEP
 
 STARTS = ("episode_starts", "episode_start", "is_first")
 ENDS = ("episode_ends", "is_last")
-LENGTHS = ("lengths", "episode_lengths", "traj_lengths", "trajectory_lengths")
+LENGTHS = (
+    *("lengths", "episode_lengths", "traj_lengths", "trajectory_lengths"),
+    *("ep_lengths", "seq_lengths", "traj_lens", "ep_lens", "episode_lens", "seq_lens"),
+)
 INDICES = ("episode_index", "episode_indices", "episode_id", "episode_ids", "traj_id")
 DONES = ("dones", "done", "next.done")
-TERMINALS = ("terminals", "terminal", "terminated", "terminations", "is_terminal")
+CONTINUING = ("not_done", "not_dones", "nonterminal", "nonterminals", "not_terminal")
+"""Zero where the task ends, as in replay buffers of TD3; `as_flags` inverts them."""
+TERMINALS = (
+    *("terminals", "terminal", "terminated", "terminations", "is_terminal"),
+    *CONTINUING,
+)
 TIMEOUTS = ("timeouts", "timeout", "truncated", "truncations")
+COUNTERS = (
+    *("step", "steps", "step_index", "step_id", "frame_index", "frame"),
+    *("index", "unnamed: 0"),
+)
+"""Numbers of rows, which begin anew in each episode; `as_flags` says where."""
+ANYWHERE = {"frame", "index", "unnamed: 0"}
+"""Counters that also begin anew elsewhere, as in frames that were joined."""
 WHOLE = (*STARTS, *ENDS, *LENGTHS, *INDICES)
 """Arrays that tell the end of every episode; others may tell some of them."""
-PARTIAL = (*DONES, *TERMINALS, *TIMEOUTS)
+PARTIAL = (*DONES, *TERMINALS, *TIMEOUTS, *COUNTERS)
 BOUNDARIES = (*WHOLE, *PARTIAL)
 MAX_JUMP_SHARE = 0.05  # of the rows: more are no ends of episodes
 MASKS = ("mask", "masks", "valid", "valid_mask", "is_valid")
@@ -144,6 +159,41 @@ def _last_rows(name: str, value: np.ndarray, rows: int, where: str) -> set[int]:
     first = f"row {ends[0]}" if len(ends) else "none"
     require(first == "row 0", "begins an episode at row 0", f"the first is {first}")
     return {*(ends[1:] - 1).tolist(), rows - 1}
+
+
+def as_flags(named: dict[str, Any], where: str) -> list[str]:
+    """Let counters and `CONTINUING` be flags of last rows, in place; return notes.
+
+    Counters that tell no end are left out.
+    """
+    for name in {*CONTINUING} & {*named}:
+        value = np.asarray(named[name])
+        if value.dtype.kind in "fiub":
+            named[name] = np.where(np.isfinite(value), value == 0, value)
+    counts = {n: np.asarray(named.pop(n)) for n in COUNTERS if n in named}
+    strange = [n for n in counts if counts[n].ndim]
+    others, notes = tells_ends(named), []
+    for name, value in counts.items():
+        value = value.reshape(-1) if 1 in value.shape else value
+        rows = np.shape(named["actions"])[:1]
+        if value.shape != rows or value.dtype.kind not in "fiu" or not rows[0]:
+            continue
+        steps = np.diff(value.astype(float))
+        back = steps < 0
+        anew = (value[1:][back] == value[0]).all() or np.ptp(steps[~back]) == 0
+        if not (np.abs(steps) > 0).all() or not anew:  # also of NaN
+            continue
+        strange.remove(name)
+        if back.any() and not (others and name in ANYWHERE or {*COUNTERS} & {*named}):
+            named[name] = np.append(back, False)
+        if name in named and not others:
+            notes.append(
+                f"{where} does not tell where episodes end: {back.sum() + 1} begin "
+                f"where `{name}` begins anew, the second at row {back.argmax() + 1}."
+            )
+    if strange:
+        notes.append(f"{where}: {', '.join(strange)} left out: no numbers of rows.")
+    return notes
 
 
 def batch_lengths(

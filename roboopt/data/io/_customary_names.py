@@ -16,6 +16,7 @@ from roboopt.data.io._boundaries import (
     MASKS,
     PADDING,
     TERMINALS,
+    as_flags,
     tells_ends,
 )
 from roboopt.data.io._times import unwrapped
@@ -77,12 +78,13 @@ def renamed(
         _check_time_steps(arrays, where)
         if not {"time_step", "times"} & named.keys() and (step := told_step(arrays)):
             named["time_step"] = step
+    notes = as_flags(named, where)
     ends = [name for name in TERMINALS if name in named and not np.ndim(named[name])]
     if len(ends) == 1:  # of the only episode
         named["terminated"] = named.pop(ends[0])
     named = _split_at_indices(named)
-    notes = _unwrap_times(named, where), _split_by_times(named, where)
-    return named, [*filter(None, notes), *_left_out(named, arrays, where)]
+    notes += filter(None, (_unwrap_times(named, where), _split_by_times(named, where)))
+    return named, [*notes, *_left_out(named, arrays, where)]
 
 
 def meaning(name: str) -> str:

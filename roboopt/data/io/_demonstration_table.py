@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.data.io._arrays import ReadOptions
-from roboopt.data.io._boundaries import BOUNDARIES, INDICES
+from roboopt.data.io._boundaries import BOUNDARIES, COUNTERS, INDICES
 from roboopt.data.io._columns import (
     ColumnError,
     find_time,
@@ -29,9 +30,9 @@ from roboopt.data.io._units import unit_scale
 
 LETTERS = {"observations": ("o", "s"), "actions": ("a", "u")}
 """Of columns with a number, as `s0` and `a0`."""
-BESIDE = {*BOUNDARIES, "rewards", "success"} - {*INDICES}
-COUNTERS = {"index", "frame", "frame_index", "task_index", "step", "unnamed: 0"}
-"""Columns that number rows, or tasks, of which nothing is to be said."""
+BESIDE = {*BOUNDARIES, "rewards", "success"} - {*INDICES, *COUNTERS}
+TASK = "task_index"
+"""The column that numbers tasks, of which nothing is to be said."""
 AFTER = "next"
 WHOLE = "state", "states"
 """Columns that are no axis of a state, but say in which one a program is."""
@@ -79,7 +80,11 @@ def read_demonstrations(table: Table, options: ReadOptions) -> dict[str, Any] | 
         if len(values := np.unique(table.numbers(name))) == 1:
             arrays[told[name]] = values[0]
             read.add(name)
-    if unread := [n for n in told if n not in read and n.lower() not in COUNTERS]:
+    for name in (name for name in told if name.lower() in COUNTERS):
+        with contextlib.suppress(RobooptError):
+            arrays[name.lower()] = table.numbers(name)
+            read.add(name)
+    if unread := [n for n in told if n not in read and n.lower() != TASK]:
         more = f" and {len(unread) - MAX_SHOWN} more" * (len(unread) > MAX_SHOWN)
         options.note(
             f"{Path(table.path).name}: {', '.join(unread[:MAX_SHOWN])}{more} left out: "

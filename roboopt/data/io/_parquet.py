@@ -18,7 +18,7 @@ from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._boundaries import BOUNDARIES
 from roboopt.data.io._columns import is_time
 from roboopt.data.io._customary_names import NEXT
-from roboopt.data.io._demonstration_table import COUNTERS
+from roboopt.data.io._demonstration_table import TASK
 from roboopt.data.io._frame import table_of_vectors
 from roboopt.data.io._join_observations import join_observations
 from roboopt.data.io._named_arrays import are_episodes, read_arrays
@@ -150,7 +150,7 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
         return
     after = f"next.{OBSERVATION}"
     following = {n[5:]: v for n, v in arrays.items() if n.startswith(after)}
-    read = {*observed, *(f"next.{n}" for n in following), *USED, *COUNTERS, "timestamp"}
+    read = {*observed, *(f"next.{n}" for n in following), *USED, TASK, "timestamp"}
     if left_out:
         options.note(f"{path.name}: {', '.join(left_out)} left out: no vectors.")
     if unread := [name for name in arrays if name not in read]:
