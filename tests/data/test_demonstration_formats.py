@@ -483,8 +483,9 @@ def test_a_replay_buffer_in_zarr_is_read(tmp_path, zipped):
     }
     for name, values in arrays.items():
         root.create_array(name, data=values)
+    root.attrs["control_freq"] = 10
     store.close()
-    runs, said = read(path, time_step=0.1)
+    runs, said = read(path)
     check(runs)
     assert runs[0].time_step == 0.1
     with pytest.raises(ValueError, match="observation_keys.*img is an image"):

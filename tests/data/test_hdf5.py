@@ -253,3 +253,58 @@ def test_a_count_of_samples_that_contradicts_the_rows_is_refused(tmp_path):
         for name in ("obs/object", "obs/eef_pos", "actions"):
             demo[name][4:] = demo[name][3]
     assert [one.steps for one in load_episodes(path)] == [6, 4]
+
+
+RUN = {"observations": np.random.default_rng(0).normal(size=(9, 2))}
+RUN["actions"] = RUN["observations"][:8, :1]
+
+
+def with_attributes(path, arrays, told):
+    """Write arrays by name, and attributes by the name of their group and theirs."""
+    with h5py.File(path, "w") as file:
+        for name, value in arrays.items():
+            file[name] = value
+        for place, value in told.items():
+            group, _, name = place.rpartition("/")
+            file.require_group(group or "/").attrs[name] = value
+    return path
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"dt": 0.05},
+        {"time_step": np.array([0.05])},
+        {"control_dt": 0.05, "fps": 20},
+        {"control_freq": np.int64(20), "dt": "fast"},
+        {"metadata/hz": 20.0},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*left out")
+def test_attributes_tell_the_time_step(tmp_path, told):
+    path = with_attributes(tmp_path / "x.h5", RUN, told)
+    assert load_episodes(path)[0].time_step == 0.05
+    every = {f"run_{k}/{name}": value for k in (0, 1) for name, value in RUN.items()}
+    path = with_attributes(tmp_path / "y.h5", every, told)
+    assert [one.time_step for one in load_episodes(path)] == [0.05] * 2
+    motion = np.random.default_rng(0).normal(size=(3, 9, 2))
+    joints = dict(zip(("q", "dq", "tau"), motion, strict=True))
+    path = with_attributes(tmp_path / "z.h5", joints, told)
+    assert load_recordings(path, joints=["a", "b"])[0].time_step == 0.05
+
+
+def test_each_group_may_tell_its_time_step_and_contradictions_are_refused(tmp_path):
+    every = {f"run_{k}/{name}": value for k in (0, 1) for name, value in RUN.items()}
+    told = {"run_0/dt": 0.05, "run_1/dt": 0.1}
+    path = with_attributes(tmp_path / "x.h5", every, told)
+    assert [one.time_step for one in load_episodes(path)] == [0.05, 0.1]
+    path = with_attributes(tmp_path / "x.h5", RUN, {"dt": 0.05, "fps": 30})
+    with pytest.raises(ValueError, match="`dt` says 0.05 s and `fps` 0.03333 s"):
+        load_episodes(path)
+    path = robomimic(tmp_path / "r.hdf5", rate=0)
+    with h5py.File(path, "a") as file:
+        file.attrs["control_freq"] = 20
+    assert [one.time_step for one in load_episodes(path)] == [0.05] * 2
+    with h5py.File(path, "a") as file:
+        file["data/demo_1"].attrs["dt"] = 0.04
+    assert load_episodes(path)[1].time_step == 0.04

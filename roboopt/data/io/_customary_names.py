@@ -28,7 +28,7 @@ SYNONYMS = {
     **dict.fromkeys(("obs", "observation"), "observations"),
     **dict.fromkeys(("acts", "action"), "actions"),
     **dict.fromkeys(("reward", "rews", "next.reward"), "rewards"),
-    **dict.fromkeys(("dt", "timestep"), "time_step"),
+    **dict.fromkeys(("dt", "timestep", "control_dt", "control_timestep"), "time_step"),
     **dict.fromkeys(("next_obs", "next_observation"), NEXT),
     **dict.fromkeys(("timestamps", "timestamp"), "times"),
 }
@@ -42,8 +42,12 @@ OTHER_NAMES = {
     **dict.fromkeys(("traj", "trajectory", "trajectory_id"), "episode_index"),
 }
 """Common other names, which are read where the array has no other."""
-RATES = ("fps", "fs", "rate", "hz", "frequency", "sampling_rate", "control_freq")
+RATES = (
+    *("fps", "fs", "rate", "hz", "frequency", "sampling_rate", "sample_rate"),
+    *("control_freq", "control_frequency", "control_rate"),
+)
 """Names of the samples a second, where an array or number tells no time step."""
+STEPS = ("time_step", *(n for n, own in SYNONYMS.items() if own == "time_step"))
 INDICES = "indices"
 """The first row of each episode but the first, as `imitation` saved them."""
 MAX_RATIO = 1.25  # of two time steps that do not contradict each other
@@ -109,7 +113,7 @@ def check_vectors(fields: Mapping[str, np.ndarray], where: str) -> None:
 
 
 def _told_steps(arrays: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    names = [n for n in arrays if "time_step" in (n, OTHER_NAMES.get(n))]
+    names = [name for name in arrays if name in STEPS]
     for name in [*names, *(n for n in RATES if n in arrays)]:
         value = np.asarray(arrays[name])
         if value.size == 1 and value.dtype.kind in "fiu" and value.reshape(-1)[0] > 0:

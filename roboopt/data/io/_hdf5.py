@@ -21,7 +21,13 @@ from roboopt.data._files import atomic_write, optional_package, read_as
 from roboopt.data._trajectory import PER_EPISODE, PER_STEP
 from roboopt.data.io._arrays import Arrays, ReadOptions, without_last
 from roboopt.data.io._boundaries import BOUNDARIES
-from roboopt.data.io._customary_names import NAMES, NEXT, OTHER_NAMES, RATES
+from roboopt.data.io._customary_names import (
+    NAMES,
+    NEXT,
+    RATES,
+    STEPS,
+    meaning,
+)
 from roboopt.data.io._hdf5_guard import Guard
 from roboopt.data.io._join_observations import join_observations
 from roboopt.data.io._named_arrays import read_arrays
@@ -31,6 +37,7 @@ GYM_TYPE = 2  # robomimic's number for Gym environments
 UNTOLD = KeyError, TypeError, ValueError, ArithmeticError, AttributeError
 READ = {*PER_STEP, "times", "obs", "next_obs", "dones"}
 """What is read of a group of robomimic's, or says only that it ends."""
+SEEN = "observations", NEXT
 SUCCESS = ".infos.success", ".infos.is_success"
 MINARI = "main_data.hdf5", "metadata.json"
 MAX_CHUNK = 2**20  # bytes; HDF5 keeps chunks of one size in memory
@@ -48,9 +55,9 @@ def _episodes(
 ) -> list[tuple[str, Arrays]]:
     path, found, without_last = guard.path, [], 0
     groups = demonstrations(file, guard)
-    shared = _control_step(file, guard)
+    shared = {**_told_steps(file, guard), **_control_step(file, guard)}
     if not groups:  # Files that lack `obs`, as robosuite records them, among others.
-        flat = _flat(file, guard, options)
+        flat = _flat(file, guard, options, shared)
         return [(where, {**shared, **arrays}) for where, arrays in flat]
     for group in groups:
         where = f"{group.name.removeprefix('/')} of {path}"
@@ -90,27 +97,32 @@ def episode_masks(path: Path) -> dict[str, list[int]]:
 
 
 def _flat(
-    file: Any, guard: Guard, options: ReadOptions
+    file: Any, guard: Guard, options: ReadOptions, shared: dict[str, Any]
 ) -> Iterator[tuple[str, Arrays]]:
-    """Yield the arrays of a file without groups of episodes."""
+    """Yield the arrays of a file without groups of episodes.
+
+    Time steps that a group tells of others are added to those that are `shared`.
+    """
     where, arrays, groups = str(guard.path), {}, []
     for name, item in guard.members(file):
-        meaning = OTHER_NAMES.get(name, name)
-        if hasattr(item, "keys") and meaning in ("observations", NEXT):
+        own = meaning(name)
+        if hasattr(item, "keys") and own in SEEN:
             members = _members(item, guard)
             keys = options.observation_keys
-            arrays[meaning] = join_observations(members, keys, where, options)
-        elif hasattr(item, "keys") and meaning == "actions":
-            arrays[meaning] = _only_action(item, guard)
+            arrays[own] = join_observations(members, keys, where, options)
+        elif hasattr(item, "keys") and own == "actions":
+            arrays[own] = _only_action(item, guard)
         elif hasattr(item, "keys"):
             groups.append((name, item))
         elif item.dtype.kind in "fiubVSO":
             arrays[name] = item
-    names = {OTHER_NAMES.get(name, name): name for name in arrays}
+    names = {meaning(name): name for name in arrays}
     if {"observations", "actions"} <= names.keys():
         used = {*NAMES, NEXT, *BOUNDARIES, *RATES}
         read = {n: arrays[n][()] for k, n in names.items() if {k, n} & used}
         unread = [n for n in arrays if n not in read and arrays[n].shape]
+        for _, group in groups:
+            shared |= _told_steps(group, guard)
         if unread := [*unread, *(f"{name}/…" for name, _ in groups)]:
             rule = "neither observations nor actions"
             options.note(f"{where}: {', '.join(unread)} left out: {rule}.")
@@ -120,7 +132,14 @@ def _flat(
         arrays = {n: item[()] for n, item in arrays.items() if item.ndim < 3}
         while groups:
             place, group = groups.pop()
-            for name, item in guard.members(group):
+            steps, held = _told_steps(group, guard), dict(guard.members(group))
+            if all(
+                hasattr(x, "keys") and meaning(n) != "actions" for n, x in held.items()
+            ):
+                shared |= steps
+            elif not {*SEEN} & {*map(meaning, place.split("."))}:
+                arrays |= {f"{place}.{n}": np.asarray(x) for n, x in steps.items()}
+            for name, item in held.items():
                 inner = f"{place}.{name}"
                 if hasattr(item, "keys"):
                     groups.append((inner, item))
@@ -130,7 +149,17 @@ def _flat(
         for name in [name for name in arrays if name.endswith(SUCCESS)]:
             own = name.partition(".infos.")[0]
             arrays[f"{own}.success"] = arrays.pop(name)[-1:]
-    yield from read_arrays(arrays, where, options)
+    yield from read_arrays(arrays, where, options, shared=shared)
+
+
+def _told_steps(owner: Any, guard: Guard) -> dict[str, Any]:
+    """Return the time steps and rates that attributes of a group tell as numbers."""
+    told = {name: guard.attribute(owner, name) for name in (*STEPS, *RATES)}
+    return {
+        name: np.reshape(value, ())
+        for name, value in told.items()
+        if np.size(value) == 1 and np.asarray(value).dtype.kind in "fiu"
+    }
 
 
 def _members(group: Any, guard: Guard, place: str = "") -> dict[str, Any]:
@@ -274,8 +303,9 @@ def _episode(
         every = len(before)
         before, after = before[:rows], None if after is None else after[:rows]
         arrays = {n: x[:rows] if len(x) == every else x for n, x in arrays.items()}
-    told = {name: guard.attribute(group, name) for name in (*PER_EPISODE, "time_step")}
+    told = {name: guard.attribute(group, name) for name in PER_EPISODE}
     told = {name: value for name, value in told.items() if value is not None}
+    told |= _told_steps(group, guard)
     if "time_step" in told:  # `write_hdf5` pads no episode.
         told["valid"] = np.ones(len(before), bool)
     if after is not None:

@@ -35,6 +35,7 @@ def read_arrays(
     where: str,
     options: ReadOptions,
     left_out: Sequence[str] = (),
+    shared: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of episodes, or of the recordings of joints.
 
@@ -48,6 +49,7 @@ def read_arrays(
         where: the file, and the place in it.
         options: the arguments of the reading.
         left_out: the names of arrays that are no numbers.
+        shared: time steps, by name, of recordings that tell none.
     """
     episodes = are_episodes(arrays)
     needed = [name for name in left_out if OTHER_NAMES.get(name, name) in EPISODES]
@@ -86,10 +88,13 @@ def read_arrays(
         yield from parts
         return
     tables: dict[str, Table | None] = {}
+    steps: dict[str, float | None] = {}
     if not episodes:
         for place, group in _groups(arrays).items():
             inside = f"{place} of {where}" if place else where
-            tables[inside] = _table(group, inside, options)
+            told = (told_step(x) for x in (group, arrays, shared or {}))
+            steps[inside] = next(filter(None, told), None)
+            tables[inside] = _table(group, inside, options, steps[inside])
     if None in tables.values() or not tables:
         if unused and not arrays:
             raise RobooptError(
@@ -98,9 +103,9 @@ def read_arrays(
             )
         yield where, arrays
         return
-    for table in tables.values():
+    for inside, table in tables.items():
         assert table is not None
-        yield from read_table(table, options, told_step(arrays))
+        yield from read_table(table, options, steps[inside])
 
 
 def _require_numbers(
@@ -237,7 +242,10 @@ def _groups(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]
 
 
 def _table(
-    arrays: Mapping[str, np.ndarray], where: str, options: ReadOptions
+    arrays: Mapping[str, np.ndarray],
+    where: str,
+    options: ReadOptions,
+    step: float | None,
 ) -> Table | None:
     """Return arrays of one sample count as a table; None where there are none."""
     joints: list[str] = []
@@ -257,7 +265,7 @@ def _table(
         for n, v in {**arrays, **alone}.items()
         if v.ndim in (1, 2) and v.dtype.kind in "fiubMm" and v.size
     }
-    if _holds_velocities(found, told_step(arrays)):
+    if _holds_velocities(found, step):
         found["qd"] = found.pop("v")
     found = {n: v.reshape(-1) if 1 in v.shape else v for n, v in found.items()}
     lengths = Counter(len(v) for v in found.values() if v.ndim == 1)

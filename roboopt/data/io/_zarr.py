@@ -21,7 +21,7 @@ from roboopt.data._files import (
     read_as,
 )
 from roboopt.data.io._arrays import Arrays, ReadOptions
-from roboopt.data.io._customary_names import OTHER_NAMES
+from roboopt.data.io._customary_names import OTHER_NAMES, RATES, STEPS
 from roboopt.data.io._join_observations import join_observations
 
 CODECS = {
@@ -97,6 +97,8 @@ def _arrays(path: Path, options: ReadOptions) -> dict[str, Any]:
         if array.ndim <= 2 and array.dtype.kind in "fiub"
     }
     arrays: dict[str, Any] = {} if ends is None else {"episode_ends": ends}
+    told = {**root.attrs, **group.attrs}
+    arrays |= {n: np.asarray(told[n]) for n in (*STEPS, *RATES) if n in told}
     names = {OTHER_NAMES.get(name, name): name for name in read}
     if "actions" not in names:
         raise RobooptError(
