@@ -474,7 +474,8 @@ def test_a_replay_buffer_in_zarr_is_read(tmp_path, zipped):
     path = tmp_path / ("buffer.zarr.zip" if zipped else "buffer.zarr")
     kind = zarr.storage.ZipStore if zipped else zarr.storage.LocalStore
     store = kind(path, mode="w") if zipped else kind(path)
-    root = zarr.open_group(store, mode="w", zarr_format=2)
+    told = {"control_freq": 10}
+    root = zarr.open_group(store, mode="w", zarr_format=2, attributes=told)
     arrays = {
         "data/state": OBSERVATIONS,
         "data/action": ACTIONS,
@@ -483,7 +484,6 @@ def test_a_replay_buffer_in_zarr_is_read(tmp_path, zipped):
     }
     for name, values in arrays.items():
         root.create_array(name, data=values)
-    root.attrs["control_freq"] = 10
     store.close()
     runs, said = read(path)
     check(runs)
