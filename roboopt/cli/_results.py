@@ -57,10 +57,13 @@ def command_of(folder: Path) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def write_report(result: Any, path: Path, command: Any, *, video: bool) -> None:
+def write_report(
+    result: Any, path: Path, command: Any, *, video: bool, advice: str = ""
+) -> None:
     """Write the report of a result, its arguments named as flags of the command.
 
-    The command, or its dataclass, is None where Python made the result.
+    The command, or its dataclass, is None where Python made the result. The advice, if
+    any, ends what the report says first.
     """
     from roboopt import report  # Slow to import.
 
@@ -81,7 +84,7 @@ def write_report(result: Any, path: Path, command: Any, *, video: bool) -> None:
                 block = replace(block, caption=flags_named(block.caption, command))
             blocks.append(block)
         sections.append(report.Section(section.title, blocks))
-    verdict = named(said.sentences)
+    verdict = [*named(said.sentences), *([advice] if advice else [])]
     report.write_report(path, title=said.title, verdict=verdict, sections=sections)
 
 

@@ -73,6 +73,20 @@ def how_to_resume(command: Any, path: str, *, learned: bool = False) -> str:
     return f"To {'finish it' if learned else 'continue'}: {shlex.join(words)}"
 
 
+def how_to_evaluate(command: Any, path: str, result: Any) -> str:
+    """Return the line that says how to evaluate what an interrupted run has learned.
+
+    At most the gradient steps on the last block of samples are taken before. Empty
+    where the run is not one of `reinforce` that lacks its evaluation.
+    """
+    taken = getattr(result, "timesteps", None)
+    if taken is None or not result.interrupted or result.evaluation is not None:
+        return ""
+    goes_on = how_to_resume(command, path).partition(": ")[2]
+    line = f"{goes_on} {spelled('timesteps')} {taken}"
+    return f"To end the learning there and evaluate the policy: {line}"
+
+
 def how_to_report(command: Any, path: str, result: Any) -> str:
     """Return the line that says how to write the report of the run in `path`.
 

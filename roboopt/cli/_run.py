@@ -23,10 +23,17 @@ from roboopt.cli._flag_names import flags_named
 from roboopt.cli._flags import Output, groups, verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._results import write_report
-from roboopt.cli._resume import COMPLETE, finished, how_to_report, how_to_resume
+from roboopt.cli._resume import (
+    COMPLETE,
+    finished,
+    how_to_evaluate,
+    how_to_report,
+    how_to_resume,
+)
 from roboopt.cli._run_folder import (
     CHECKPOINT,
     FIGURES,
+    PICTURES,
     REPORT,
     SETTINGS,
     RunFolder,
@@ -186,6 +193,8 @@ def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:
         if (folder.work / CHECKPOINT).exists():
             path, learned = os.path.relpath(folder.path), _has_learned(result)
             print(how_to_resume(command, path, learned=learned))
+            if said := how_to_evaluate(command, path, result):
+                print(said)
         return exit_code()
     from roboopt.tuning import TuneResult
 
@@ -271,6 +280,7 @@ def _settings(command: Any, result: VerbResult) -> dict[str, Any]:
     return {
         **flags_of(command),
         **plain(result.record()),
+        PICTURES: getattr(getattr(result, "env", None), "makes_pictures", True),
         COMPLETE: not (result.interrupted or ending()) and _is_complete(result),
         "versions": {
             **{name: _version(name) for name in PACKAGES},

@@ -17,6 +17,8 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+PICTURES = "pictures"
+"""The entry of settings.json that says whether there can be a video."""
 SETTINGS = "settings.json"  # its presence marks the folder of a run
 CHECKPOINT = "checkpoint.npz"  # of a run that can be resumed
 REPORT = "report.html"

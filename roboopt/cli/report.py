@@ -6,12 +6,22 @@ import shlex
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from roboopt._errors import RobooptError, require
-from roboopt.cli._config import needed
+from roboopt._reading import read_json
+from roboopt.cli._config import defaults_from, needed
 from roboopt.cli._flags import allow_flag, figures_flag, flag
 from roboopt.cli._results import command_of, lack, load_shown, write_report
-from roboopt.cli._run_folder import FIGURES, REPORT, add_file
+from roboopt.cli._resume import how_to_evaluate
+from roboopt.cli._run_folder import (
+    CHECKPOINT,
+    FIGURES,
+    PICTURES,
+    REPORT,
+    SETTINGS,
+    add_file,
+)
 
 
 @dataclass(frozen=True)
@@ -47,9 +57,14 @@ class Report:
                 warnings.warn(f"{said}: {lack(self.folder, missing)}.", stacklevel=2)
             say("writing the report")
             video = not self.no_video
+            if video and not _makes_pictures(self.folder):
+                say("there is no video: the environment makes no pictures")
+                video = False
             try:
                 command = command_of(self.folder)
-                write_report(result, self.folder / REPORT, command, video=video)
+                advice = _advice(self.folder, command, result)
+                own = self.folder / REPORT
+                write_report(result, own, command, video=video, advice=advice)
                 if formats:
                     result.save_figures(self.folder / FIGURES, *formats)
             except OSError as error:
@@ -66,3 +81,19 @@ class Report:
             words = ["roboopt", "report", str(self.folder), "--allow", *allowed]
             print(f"For its video: {shlex.join(words)}")
         return 0
+
+
+def _advice(folder: Path, command: Any, result: Any) -> str:
+    """Return how to evaluate what an interrupted run has learned; empty otherwise."""
+    if command is None or not (folder / CHECKPOINT).exists():
+        return ""
+    with contextlib.suppress(OSError, RobooptError):
+        return how_to_evaluate(defaults_from(folder, command), str(folder), result)
+    return ""
+
+
+def _makes_pictures(folder: Path) -> bool:
+    """Return whether the environment of a run may make a video."""
+    with contextlib.suppress(OSError, RobooptError, AttributeError):
+        return read_json(folder / SETTINGS).get(PICTURES, True) is not False
+    return True

@@ -63,6 +63,8 @@ def _evaluation(result: Any) -> Section:
         same = ", from the same starts for both" if len(found) > 1 else ""
         notes.insert(0, f"{text}{same}.")
         notes[1:1] = ceiling_notes(found)
+    elif result.interrupted:
+        notes.insert(0, result.training_sentence())
     tables = [x for x in result.summary().tables if isinstance(x, Table)]
     return Section("Evaluation", [*tables, Notes(notes)])
 

@@ -27,6 +27,7 @@ from roboopt.rollouts import EnvSpec, Evaluation, Signals
 from roboopt.view import RobotMotions, Scene
 
 ADVICE = "learn for more `timesteps`, or with another `algorithm`"
+RECENT_EPISODES = 100
 INTERRUPTED = "the evaluation was interrupted"
 
 
@@ -151,7 +152,9 @@ class ReinforceResult(VerbResult):
             if start is not None:
                 text += f". The start's is {number(start.mean_return.value)}"
             sentences.append(f"{text}.")
-        if self.evaluation_failure:
+        if found is None and self.interrupted:
+            sentences.append(self.training_sentence())
+        elif self.evaluation_failure:
             sentences.append(sentence(self.evaluation_failure))
         if found is not None and start is not None:
             sentences = [*self._verdict(found, start), *sentences]
@@ -161,6 +164,18 @@ class ReinforceResult(VerbResult):
         )
         sentences += [sentence(x.message) for x in self.health]
         return Summary(f"Learning {self.name} from reward", tables, sentences)
+
+    def training_sentence(self) -> str:
+        """Return what the training tells of a policy that was not evaluated."""
+        said = "The learning was stopped, and the policy not tested in fresh episodes"
+        if not len(self.returns):
+            return f"{said}; no training episode has ended."
+        recent = self.returns.returns[-RECENT_EPISODES:]
+        of = "episodes that it ran beside the descent"
+        if not self.judged_beside:
+            of = "training episodes, exploration included"
+        mean = number(float(recent.mean()))
+        return f"{said}. Its mean return was {mean} over the last {len(recent)} {of}."
 
     def _verdict(self, found: Evaluation, start: Evaluation) -> list[str]:
         """Say if the policy is not better than its start, by what episodes can tell."""

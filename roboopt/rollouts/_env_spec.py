@@ -110,6 +110,11 @@ class EnvSpec:
 
     def _keywords(self) -> Mapping[str, inspect.Parameter] | None:
         """Return the constructor's parameters, None where Gymnasium knows none."""
+        creator = self._creator()
+        return None if creator is None else _parameters(creator)
+
+    def _creator(self) -> Any:
+        """Return the class or function of the environment, None if none is known."""
         import gymnasium
         from gymnasium.envs.registration import load_env_creator
 
@@ -119,10 +124,22 @@ class EnvSpec:
             if module:
                 importlib.import_module(module)
             creator = gymnasium.spec(name).entry_point
-            creator = load_env_creator(creator) if isinstance(creator, str) else creator
+            return load_env_creator(creator) if isinstance(creator, str) else creator
         except (gymnasium.error.Error, ImportError, AttributeError):
             return None  # Making the environment says what is wrong.
-        return None if creator is None else _parameters(creator)
+
+    @property
+    def makes_pictures(self) -> bool:
+        """Return whether the environment makes pictures, as far as its class tells.
+
+        Raises:
+            RobooptError: if a file names the environment, as for `maker`.
+        """
+        creator = self._creator()
+        if not isinstance(creator, type) or hasattr(creator, "pictures"):
+            return True
+        modes = (getattr(creator, "metadata", None) or {}).get("render_modes") or ()
+        return "rgb_array" in modes
 
     @property
     def is_harmless(self) -> bool:

@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from browser import check_page
@@ -259,13 +261,31 @@ def test_an_interrupted_run_is_kept_and_resumed(folder, run, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Monitor, "__call__", interrupted)
         said = run("CartPole-v1", *ENDLESS, "--name", "stopped", *SHORT, code=130)
-        assert "interrupted after" in said
+        assert "interrupted after" in said and "The learning was stopped" in said
+        evaluate = re.search(r"evaluate the policy: roboopt reinforce (.*)", said)
+        assert evaluate
+        assert main(["report", "runs/stopped", "--no-video"]) == 0
+        page = (folder / "runs" / "stopped" / "report.html").read_text("utf-8")
+        assert "evaluate the policy: roboopt reinforce" in page
+        assert "failed" not in page and "was interrupted." not in page
+        (folder / "runs" / "stopped" / "report.html").unlink()
         settings = folder / "runs" / "stopped" / "settings.json"
         before = json.loads(settings.read_text("utf-8"))["learning"]["steps"]
         run("--resume", "runs/stopped", code=130)
     after = json.loads(settings.read_text("utf-8"))["learning"]["steps"]
     assert after > before
     assert left(settings.parent) == FILES - {"report.html", "episodes.npz"}
+    # The line ends the learning with the block of samples, and evaluates the policy.
+    learning = json.loads(settings.read_text("utf-8"))["learning"]
+    said = run(*AGAIN[:1], "runs/stopped", *_with(evaluate[1], learning["timesteps"]))
+    assert "all 80 steps taken" in said and "fresh episodes is" in said
+
+
+def _with(line, timesteps):
+    """Return the words after the run in a line, with the number of timesteps."""
+    *words, flag, _ = line.split()
+    assert flag == "--timesteps" and words[:2] == ["--resume", "runs/stopped"]
+    return [*words[2:], flag, str(timesteps), "--no-video"]
 
 
 @pytest.mark.parametrize(
@@ -326,3 +346,35 @@ def test_what_a_user_gets_wrong_is_one_line(
     assert len(said) == 1 and re.search(message, said[0]), said
     assert not (folder / "runs" / "wrong").exists()
     assert not (folder / "runs" / "wrong.partial").exists()
+
+
+class Blind(gymnasium.Env):
+    """An environment that makes no pictures."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(2, np.float32), float(action), False, False, {}
+
+
+def test_a_video_that_no_flag_could_give_is_not_advised(folder, run, capsys):
+    blind: Any = Blind
+    gymnasium.register("Blind-v0", blind, max_episode_steps=10)
+    run("Blind-v0", *LEARNING, *SHORT, "--name", "blind")
+    for name, shows in (("blind", False), ("CartPole-v1-reinforce", True)):
+        path = folder / "runs" / name / "settings.json"
+        if path.exists():
+            assert json.loads(path.read_text("utf-8"))["pictures"] is shows
+    settings = folder / "runs" / "blind" / "settings.json"
+    text = settings.read_text("utf-8").replace('"Blind-v0"', '"canary:Blind-v0"')
+    settings.write_text(text, "utf-8")
+    assert main(["report", "runs/blind"]) == 0
+    printed = capsys.readouterr()
+    assert "--allow" not in printed.out + printed.err
+    assert "makes no pictures" in printed.err
+    del gymnasium.registry["Blind-v0"]
