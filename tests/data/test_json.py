@@ -122,6 +122,22 @@ def messages(topics, wrapped=True):
     return made if wrapped else [one["data"] for one in made if one["topic"] != "/tf"]
 
 
+def test_messages_that_name_joints_in_other_orders_are_read_by_name(tmp_path):
+    held = messages(["/joint_states"], wrapped=False)
+    for one in held[1::2]:
+        for name in ("name", "position", "velocity", "effort"):
+            one[name] = one[name][::-1]
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join(map(json.dumps, held)))
+    (run,) = load_recordings(path, joints=["a", "b"])
+    np.testing.assert_allclose(run.observations, np.concatenate([Q, Q + 1], 1))
+    np.testing.assert_array_equal(run.actions, [[1.0, 2.0]] * (len(Q) - 1))
+    held[3]["name"] = ["c", "a"]
+    path.write_text("\n".join(map(json.dumps, held)))
+    with pytest.raises(ValueError, match="b, a in message 0 and c, a in message 3"):
+        load_recordings(path, joints=["a", "b"])
+
+
 @pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_messages_of_joint_states_are_read_in_the_robots_order(tmp_path, name, wrapped):

@@ -103,6 +103,10 @@ def test_joint_states_without_a_header_are_read_by_the_names_in_their_rows(tmp_p
     (tmp_path / "y.txt").write_text("")
     said = check(written(tmp_path / "y.txt", None, [*rows, (1, 2, "", "lift")]))
     assert f"{STEPS + 1} rows are cut off, or of other joints" in said
+    # Each message names its joints in an order of its own.
+    back, rows = echoed(("pan", "lift")), echoed()
+    mixed = [(back if k % 3 else rows)[k] for k in range(len(rows))]
+    assert not check(written(tmp_path / "x.csv", None, mixed))
 
 
 def yaml(version, lists):

@@ -249,6 +249,7 @@ def _table(
 ) -> Table | None:
     """Return arrays of one sample count as a table; None where there are none."""
     joints: list[str] = []
+    arrays = _in_one_order(arrays, where)
     for name, value in arrays.items():
         if value.dtype.kind in "SUO" and _names_joints(name):
             alike = value.ndim == 2 and (value == value[:1]).all()  # in each message
@@ -318,6 +319,32 @@ def _table(
                 names = [f"{joint} {name}" for joint in joints]
             columns |= dict(zip(names, rows.T, strict=True))
     return Table(where, tuple(columns), dict(enumerate(columns.values())))
+
+
+def _in_one_order(
+    arrays: Mapping[str, np.ndarray], where: str
+) -> dict[str, np.ndarray]:
+    """Return arrays of messages with joints in the order of the first message."""
+    made = dict(arrays)
+    for name, value in arrays.items():
+        lists = {n for n, v in arrays.items() if v.shape == value.shape} - {name}
+        if value.dtype.kind not in "SU" or value.ndim != 2 or not _names_joints(name):
+            continue
+        if len(value) < 2 or not lists or (value == value[:1]).all():
+            continue
+        order = np.argsort(value, axis=1)
+        known = np.take_along_axis(value, order, 1)
+        if (other := (known != known[:1]).any(1)).any():
+            raise RobooptError(
+                f"`path` must name the same joints in each message, but {where} names "
+                f"{', '.join(map(_text, value[0]))} in message 0 and "
+                f"{', '.join(map(_text, value[other.argmax()]))} in message "
+                f"{other.argmax()}: write one file for each."
+            )
+        places = order[:, np.argsort(order[0])]
+        for one in (name, *lists):
+            made[one] = np.take_along_axis(arrays[one], places, 1)
+    return made
 
 
 def _holds_velocities(found: Mapping[str, np.ndarray], step: float | None) -> bool:

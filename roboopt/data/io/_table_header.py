@@ -24,6 +24,9 @@ from roboopt.data.io._wincc import of_wincc
 LIBFRANKA = ("success rate", "success_rate")
 """The second column of its logs; their first holds milliseconds."""
 IN_MILLISECONDS = "time [ms]"
+OF_JOINT = re.compile(
+    r"(.*?)(position|velocity or effort|velocity|effort)[\[_.]?(\d+)\]?"
+)
 
 
 def with_names(table: Table, options: ReadOptions) -> tuple[Table, ReadOptions]:
@@ -56,7 +59,8 @@ def _with_joint_names(table: Table, options: ReadOptions) -> Table:
     """Return a table of joint states with the joints' names in its header.
 
     `field.name0` holds the name of the joint of `field.position0`, as `rostopic echo
-    -p` writes it. Rows with other names, of another publisher, are left out.
+    -p` writes it, in any order. Rows with other names, of another publisher, are left
+    out.
     """
     places: dict[tuple[str, str], int] = {}
     for place, name in enumerate(table.header):
@@ -74,6 +78,8 @@ def _with_joint_names(table: Table, options: ReadOptions) -> Table:
         if recorded_names(row, options.joints or (), given, table.path) is not None
     }
     common = max(fits or every, key=every.__getitem__)
+    if len({prefix for prefix, _ in places}) == 1:
+        table, names = _in_one_order(table, names, common, places)
     keep = np.array([row == common for row in names])
     if not keep.all():
         options.note(
@@ -83,13 +89,43 @@ def _with_joint_names(table: Table, options: ReadOptions) -> Table:
     joints = dict(zip(places, common, strict=True))
     header = []
     for name in table.header:
-        found = re.fullmatch(
-            r"(.*?)(position|velocity or effort|velocity|effort)[\[_.]?(\d+)\]?",
-            name.lower(),
-        )
+        found = OF_JOINT.fullmatch(name.lower())
         joint = found and joints.get((found[1], found[3]))
         header.append(f"{found[2]} {joint}" if found and joint else name)
     return Table(table.path, tuple(header), table.columns).rows(keep)
+
+
+def _in_one_order(
+    table: Table,
+    names: list[tuple[str, ...]],
+    common: tuple[str, ...],
+    named: dict[tuple[str, str], int],
+) -> tuple[Table, list[tuple[str, ...]]]:
+    """Return a table with the joints of each row, where known, in one order."""
+    numbers, places = [number for _, number in named], [*named.values()]
+    known = [sorted(row) == sorted(common) for row in names]
+    if all(row == common for row, fits in zip(names, known, strict=True) if fits):
+        return table, names
+    order = np.tile(np.arange(len(common)), (len(names), 1))
+    for k in np.flatnonzero(known):
+        order[k] = [names[k].index(joint) for joint in common]
+    lists: dict[str, dict[str, str]] = {}
+    for name in table.header:
+        if found := OF_JOINT.fullmatch(name.lower()):
+            lists.setdefault(found[2], {})[found[3]] = name
+    for columns in lists.values():
+        if not {*numbers} <= {*columns}:
+            continue
+        cells = np.stack([table.named(columns[k]) for k in numbers], axis=1)
+        cells = np.take_along_axis(cells, order, 1)
+        for k, column in zip(numbers, cells.T, strict=True):
+            table = table.replaced(columns[k], columns[k], column)
+    pairs = zip(names, known, strict=True)
+    names = [common if fits else row for row, fits in pairs]
+    for place, cells in zip(places, zip(*names, strict=True), strict=True):
+        name = table.header[place]
+        table = table.replaced(name, name, np.array(cells, object))
+    return table, names
 
 
 def _with_whole_times(table: Table, options: ReadOptions) -> tuple[Table, ReadOptions]:
