@@ -32,8 +32,10 @@ def read(tmp_path, time="t", position="q1", velocity="dq1", effort="tau1", **opt
         ("time", "t_us", 1e-6, "µs"),
         ("time", "timestamp [ns]", 1e-9, ""),
         ("time", "elapsed (min)", 60, "min"),
+        ("time", "time_min", 60, "min"),
         ("position", "q1_rad", 1, ""),
         ("position", "q1 [°]", DEGREE, "deg"),
+        ("position", "q1 [Grad]", DEGREE, "deg"),  # as in German
         ("position", "q_deg_1", DEGREE, "deg"),
         ("position", "q_deg[1]", DEGREE, "deg"),
         ("position", "position_deg_1", DEGREE, "deg"),

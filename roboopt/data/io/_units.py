@@ -56,7 +56,7 @@ def canonical(text: str) -> str:
 ANGLES = {
     **_table(
         rad=(1.0, "rad radian radians"),
-        deg=(math.pi / 180, "deg degs degree degrees"),
+        deg=(math.pi / 180, "deg degs degree degrees grad"),
         turn=(2 * math.pi, "rev revs revolutions turn turns"),
     ),
     **_prefixed("rad", "um"),
@@ -115,22 +115,25 @@ FOREIGN = {
     *("v", "mv", "volt", "volts", "w", "kw", "watt", "watts"),
     *("tick", "ticks", "count", "counts", "cnt", "cnts", "cts", "pulse", "pulses"),
     *("inc", "incs", "increments", "steps", "lsb", "raw", "digits", "adc", "qc"),
-    *("pa", "kpa", "mpa", "bar", "psi", "grad", "gon", "hz", "khz"),
+    *("pa", "kpa", "mpa", "bar", "psi", "gon", "hz", "khz"),
 }
 """Units that cannot be converted."""
 FOREIGN_RATES = {f"{unit}/{per}" for unit in FOREIGN for per in ("s", "min")}
 KNOWN = set[str]().union(FOREIGN, FOREIGN_RATES, *UNITS.values())
 BARE = KNOWN - {
-    *"min h in rev turn arms kp inc pu pa bar qc digits adc /min".split(),
+    *"min h in rev turn arms kp inc pu pa bar qc digits adc /min grad".split(),
     *(f"{p}{end}" for p in ("m", "u", "n") for end in ("sec", "secs")),  # a part of it
 }
 """Those that without brackets are no other word, as in `q_min`."""
+WHOLE_TIMES = "time times timestamp timestamps elapsed elapsedtime zeit".split()
 LETTERS = {
-    "s": "t time times timestamp timestamps stamp elapsed elapsedtime tout".split(),
+    "s": [*WHOLE_TIMES, "t", "stamp", "tout"],
     "m": "pos position positions".split(),
     "n": "force forces effort efforts".split(),
     "a": "current currents".split(),
     "v": "effort efforts torque torques tau".split(),
+    "min": WHOLE_TIMES,
+    "grad": "winkel position positions angle angles".split(),
     **dict.fromkeys(("rev", "turn"), "pos position positions angle angles".split()),
 }
 """Units that are words, too, and those behind which they need no brackets."""
