@@ -283,9 +283,10 @@ def _efforts(joint: Joint, effort: np.ndarray) -> Iterator[Finding]:
         # the level below; an effort that was cut off many more. A switch has two.
         held = (size == top) & (len(levels) > 2 and counts[-1] >= 4 * counts[-2])
     if held.mean() > MIN_SATURATED_SHARE:
+        name = f"at{' or beyond' * bool(size.max() > 1.001 * top)} its {name}"
         yield warning(
             "saturation",
-            f"the effort is at its {name} of {top:g} for {100 * held.mean():.1f} % of "
+            f"the effort is {name} of {top:g} for {100 * held.mean():.1f} % of "
             "the samples: make sure that it was measured, or recorded as clipped.",
         )
     if len(effort) < 50:

@@ -117,6 +117,9 @@ def test_saturation_is_seen_with_and_without_a_limit():
     first, second = only(cut, "saturation", effort_limits=[0.5, 9.0])
     assert first.where == "joint 0 of recording 0" and "limit of 0.5" in first.message
     assert "largest value of 0.5" in second.message
+    assert "is at its limit" in first.message and "is at its la" in second.message
+    beyond, *_ = only(cut, "saturation", effort_limits=[0.4, 9.0])
+    assert "is at or beyond its limit of 0.4 for" in beyond.message
     assert check_recordings(swung(), effort_limits=2.0) == []
 
 
