@@ -214,7 +214,7 @@ class _Analysis:
             upper=upper,
             verdicts=tuple(str(v) for v in verdicts),
             partners=tuple(partners),
-            combinations=self._combinations(kept, loose, unknown, covariance),
+            combinations=self._combinations(kept, loose, unseen, covariance),
             singular_values=singular,
             covariance=covariance,
             model=self.model,
@@ -257,14 +257,15 @@ class _Analysis:
         omega = rows @ omega @ rows.T
         inverse = 1 / np.maximum(singular, RANK_TOLERANCE * singular[0])
         spread = omega * inverse[:, None] ** 2 * inverse[None] ** 2
-        # The same directions in parameters over their spans.
-        along = rows / (lengths[kept] * self.spans[kept])
-        reach = np.sqrt(np.maximum(np.diag(spread), 0.0)) * np.abs(along).max(1)
+        # Directions in parameters over their spans.
+        spans = self.spans[kept]
         null = singular <= RANK_TOLERANCE * singular[0]
+        unseen = orthonormal(rows[null] / (lengths[kept] * spans))
         back = rows[~null] / lengths[kept]
-        covariance[np.ix_(kept, kept)] = back.T @ spread[np.ix_(~null, ~null)] @ back
-        unseen, unknown = along[null], along[null | (reach > MAX_STANDARD_ERROR)]
-        return covariance, orthonormal(unseen), orthonormal(unknown), singular
+        told = back.T @ spread[np.ix_(~null, ~null)] @ back
+        covariance[np.ix_(kept, kept)] = told
+        unknown = _with_wide(unseen, told / np.outer(spans, spans))
+        return covariance, unseen, unknown, singular
 
     def _interval(self, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends, of exponentials for positive parameters."""
@@ -293,14 +294,18 @@ class _Analysis:
         self,
         kept: np.ndarray,
         loose: np.ndarray,
-        unknown: np.ndarray,
+        unseen: np.ndarray,
         covariance: np.ndarray,
     ) -> tuple[Combination, ...]:
         """Return the sums of loose parameters that the data determine."""
         rows = np.flatnonzero(loose[kept])
-        if not rows.size or not unknown.size:
+        if not rows.size:
             return ()
         index = kept[rows]
+        own, spans = covariance[np.ix_(index, index)], self.spans[index]
+        unknown = _with_wide(unseen[rows], own / np.outer(spans, spans))
+        if not unknown.size:
+            return ()
         # One unit of each parameter, not of its coordinate: dm = m dμ.
         unit = np.where(self.positive, self.values, 1.0)[index]
         return combinations_of(
@@ -308,6 +313,19 @@ class _Analysis:
             self.values[index],
             unit,
             self.spans[index] * unit,
-            unknown[rows],
-            QUANTILE**2 * covariance[np.ix_(index, index)],
+            unknown,
+            QUANTILE**2 * own,
         )
+
+
+def _with_wide(unseen: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return the directions that are not known, in columns, of parameters over spans.
+
+    They are the unseen ones, and axes of their covariance with large errors.
+    """
+    left, sizes, _ = np.linalg.svd(unseen, full_matrices=False)
+    unseen = left[:, sizes > RANK_TOLERANCE]
+    seen = np.eye(len(covariance)) - unseen @ unseen.T
+    variances, axes = np.linalg.eigh(seen @ covariance @ seen)
+    reach = np.sqrt(np.maximum(variances, 0.0)) * np.abs(axes).max(0)
+    return orthonormal(np.hstack([unseen, axes[:, reach > MAX_STANDARD_ERROR]]).T)

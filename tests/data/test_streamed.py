@@ -223,8 +223,7 @@ def test_rows_beyond_the_samples_of_robomimic_are_padding_or_refused(tmp_path):
         for k in range(2):
             group = file.create_group(f"data/demo_{k}")
             group["actions"], group["obs/x"] = rng.normal(size=(2, 8, 2))
-            group.attrs["num_samples"] = 8
-        group.attrs["num_samples"] = 5
+            group.attrs["num_samples"] = 8 if k == 0 else 5
         file["data"].attrs["env_args"] = '{"env_kwargs": {"control_freq": 20}}'
     with pytest.raises(ValueError, match="demo_1 .* holds 8, .*`num_samples` is 5"):
         StreamedDemonstrations(path)

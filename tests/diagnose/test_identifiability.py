@@ -219,6 +219,26 @@ def test_a_wide_interval_that_leaves_out_zero_is_told_beside_a_partner():
         assert all((verdict.lower > 0) == known) and bool(verdict.combinations) != known
 
 
+@pytest.mark.parametrize(
+    ("felt", "mixed"), [(0.05, 2), (0.1, 0), (0.1, 1), (0.3, 0), (0.3, 2)]
+)
+def test_what_is_felt_little_leaves_a_known_sum_known(felt, mixed):
+    # The data tell much of a + b, and less of c, of which they hold `mixed` in a + b.
+    rng = np.random.default_rng(1)
+    one, two = rng.normal(size=(2, 400))
+    design = np.column_stack([one, one, felt * (mixed * one + two)])
+    noise = rng.normal(size=400)
+    noise -= design @ np.linalg.lstsq(design, noise, rcond=None)[0]
+    theta = np.ones(3)
+    data = (design, design @ theta + noise)
+    verdict = identifiability(Regression(), named(theta), data)
+    assert all(one.startswith("only in comb") for one in verdict.verdicts[:2])
+    [combination] = verdict.combinations
+    told = combination.coefficients
+    assert told["a"] == pytest.approx(told["b"])
+    assert combination.half_width < 0.2 * combination.value
+
+
 def test_what_is_at_its_bound():
     design, noise = excited([1.0], [0.0, 1.0])
     theta = np.array([1.0, 0.0])
