@@ -187,7 +187,7 @@ class _Analysis:
         lengths = np.sqrt(np.sum(self.slopes**2, (0, 1)))
         dead = self._not_felt(lengths)
         kept = np.flatnonzero(~dead & ~self.at_bound)
-        covariance, unseen, unknown, singular = self._covariance(kept, lengths)
+        covariance, unseen, singular = self._covariance(kept, lengths)
         errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
         share = np.sqrt(np.sum(unseen**2, 1)) if unseen.size else np.zeros(len(kept))
         endless, loose = dead.copy(), np.zeros(self.x.size, bool)
@@ -202,7 +202,7 @@ class _Analysis:
         lower, upper = self._interval(QUANTILE * np.where(endless, np.inf, errors))
         partners: list[tuple[str, ...]] = [()] * self.x.size
         for index in np.flatnonzero(loose):
-            partners[index] = self._partners(int(index), kept, unknown, covariance)
+            partners[index] = self._partners(int(index), kept, unseen, covariance)
             if not partners[index]:
                 verdicts[index] = NOT_EXCITED if endless[index] else IDENTIFIED
                 loose[index] = endless[index]
@@ -234,18 +234,16 @@ class _Analysis:
 
     def _covariance(
         self, kept: np.ndarray, lengths: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return the covariance, the unseen and the unknown directions, and S.
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the covariance, the unseen directions, and the singular values.
 
         A direction is a unit vector of the `kept` parameters over their spans. Unseen
-        directions have an effect by rounding only; unknown ones have these or a
-        standard error beyond `MAX_STANDARD_ERROR`. The covariance is over all
-        directions that are seen.
+        directions have an effect by rounding only; the covariance is over all others.
         """
         covariance = np.zeros((self.x.size, self.x.size))
         if not kept.size:
             empty = np.zeros((0, 0))
-            return covariance, empty, empty, np.zeros(0)
+            return covariance, empty, np.zeros(0)
         scaled = self.slopes[:, :, kept] / lengths[kept]
         flat = scaled.reshape(-1, kept.size)
         triangle = np.linalg.qr(flat, mode="r")
@@ -257,15 +255,12 @@ class _Analysis:
         omega = rows @ omega @ rows.T
         inverse = 1 / np.maximum(singular, RANK_TOLERANCE * singular[0])
         spread = omega * inverse[:, None] ** 2 * inverse[None] ** 2
-        # Directions in parameters over their spans.
-        spans = self.spans[kept]
         null = singular <= RANK_TOLERANCE * singular[0]
-        unseen = orthonormal(rows[null] / (lengths[kept] * spans))
+        unseen = orthonormal(rows[null] / (lengths[kept] * self.spans[kept]))
         back = rows[~null] / lengths[kept]
         told = back.T @ spread[np.ix_(~null, ~null)] @ back
         covariance[np.ix_(kept, kept)] = told
-        unknown = _with_wide(unseen, told / np.outer(spans, spans))
-        return covariance, unseen, unknown, singular
+        return covariance, unseen, singular
 
     def _interval(self, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends, of exponentials for positive parameters."""
@@ -276,11 +271,11 @@ class _Analysis:
             return lower, np.where(self.positive, np.exp(high), high) + offset
 
     def _partners(
-        self, index: int, kept: np.ndarray, unknown: np.ndarray, covariance: np.ndarray
+        self, index: int, kept: np.ndarray, unseen: np.ndarray, covariance: np.ndarray
     ) -> tuple[str, ...]:
         """Return the parameters that move along with one while the data see nothing."""
         row = int(np.flatnonzero(kept == index)[0])
-        together = np.abs(unknown @ unknown[row]) if unknown.size else 0 * self.x[kept]
+        together = np.abs(unseen @ unseen[row]) if unseen.size else 0 * self.x[kept]
         if together[row] < MIN_SHARE**2:
             spread = np.sqrt(np.maximum(np.diag(covariance)[kept], 1e-300))
             together = np.abs(covariance[index, kept]) / spread / spread[row]
