@@ -46,3 +46,25 @@ def test_objects_in_place_of_numbers_are_named(tmp_path, name, what):
     texts = {"t": TIMES, "q": Q, "tau": Q, name: np.array([str(x) for x in Q])}
     with pytest.raises(ValueError, match=f"`{name}` of .*{what}"):
         load_recordings(texts, joints=JOINTS)
+
+
+@pytest.mark.parametrize("form", ["npz", "hdf5", "dict"])
+def test_images_beside_the_joints_are_named(tmp_path, form):
+    arrays = {
+        "t": TIMES,
+        "q": Q,
+        "dq": Q,
+        "tau": Q,
+        "image": np.zeros((COUNT, 2, 2, 3)),
+    }
+    source = {"npz": tmp_path / "x.npz", "hdf5": tmp_path / "x.h5"}.get(form, arrays)
+    if form == "npz":
+        np.savez(source, **arrays)
+    elif form == "hdf5":
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(source, "w") as file:
+            for name, value in arrays.items():
+                file[name] = value
+    with pytest.warns(UserWarning, match="image left out: images or groups"):
+        (run,) = load_recordings(source, joints=JOINTS)
+    assert run.steps == COUNT - 1

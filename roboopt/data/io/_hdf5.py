@@ -129,7 +129,8 @@ def _flat(
         arrays = read
     else:
         # The motion of joints may lie in groups.
-        arrays = {n: item[()] for n, item in arrays.items() if item.ndim < 3}
+        images = [name for name, item in arrays.items() if item.ndim > 2]
+        arrays = {n: item[()] for n, item in arrays.items() if n not in images}
         while groups:
             place, group = groups.pop()
             steps, held = _told_steps(group, guard), dict(guard.members(group))
@@ -145,6 +146,10 @@ def _flat(
                     groups.append((inner, item))
                 elif item.dtype.kind in "fiubVSO" and item.ndim < 3:
                     arrays[inner] = item[()]
+                elif item.ndim > 2:
+                    images.append(inner)
+        for name in images:  # Those of many groups become one note.
+            options.note(f"{where}: {name} left out: images or groups, no vectors.")
         # Minari has whether an episode succeeded in what the environment tells.
         for name in [name for name in arrays if name.endswith(SUCCESS)]:
             own = name.partition(".infos.")[0]

@@ -318,6 +318,11 @@ def _table(
                 # Before: a unit stands at the end.
                 names = [f"{joint} {name}" for joint in joints]
             columns |= dict(zip(names, rows.T, strict=True))
+    images = [n for n, v in arrays.items() if v.ndim > 2 and n not in found]
+    if images:
+        options.note(
+            f"{where}: {', '.join(images)} left out: images or groups, no vectors."
+        )
     return Table(where, tuple(columns), dict(enumerate(columns.values())))
 
 
