@@ -1,7 +1,9 @@
 """Files that claim or hold more than a reader should take memory for."""
 
+import bz2
 import gzip
 import io
+import lzma
 import time
 import tracemalloc
 import zipfile
@@ -83,9 +85,10 @@ def test_a_bomb_is_refused_before_memory_is_taken(tmp_path, name, write, read, s
         tracemalloc.stop()
 
 
-def test_a_small_table_expands_to_little(tmp_path):
+@pytest.mark.parametrize("pack", [gzip, bz2, lzma])
+def test_a_small_table_expands_to_little(tmp_path, pack):
     path = tmp_path / "a.csv.gz"
-    with gzip.GzipFile(path, "wb", compresslevel=1) as file:
+    with pack.open(path, "wb") as file:
         for _ in range(17 * 16):
             file.write(b"t,q,v,tau".ljust(1 << 16) + b"\n")
     with pytest.raises(ro.RobooptError, match="16777216 characters in all"):

@@ -1,7 +1,10 @@
 """Reading recordings from files that people have."""
 
+import bz2
 import gzip
+import lzma
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -351,7 +354,31 @@ def test_a_table_is_unpacked_whatever_its_name(tmp_path):
     check_rows(run)
 
 
-@pytest.mark.parametrize("name", ["run.zip", "run.csv.bz2", "run.npz.gz"])
+@pytest.mark.parametrize("end", ["bz2", "xz", "zip"])
+def test_tables_that_are_packed_otherwise_are_read(tmp_path, end):
+    plain = table(tmp_path / "run.csv", "time,q1,q2,dq1,dq2,tau1,tau2", ROWS)
+    path, text = tmp_path / f"packed.csv.{end}", plain.read_bytes()
+    if end == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("run.csv", text)
+    else:
+        path.write_bytes({"bz2": bz2, "xz": lzma}[end].compress(text))
+    (run,) = load_recordings(path)
+    check_rows(run)
+    whole = path.read_bytes()
+    for cut in (whole[: len(whole) // 2], whole[:7]):
+        path.write_bytes(cut)
+        with pytest.raises(ValueError, match="`path` must be a table"):
+            load_recordings(path)
+    if end == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.csv", text)
+            archive.writestr("b.csv", text)
+        with pytest.raises(ValueError, match="archive of one table, .* holds 2 files"):
+            load_recordings(path)
+
+
+@pytest.mark.parametrize("name", ["run.zip", "run.csv.7z", "run.npz.gz"])
 def test_other_archives_have_to_be_unpacked(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(ValueError, match="Unpack it"):

@@ -1,11 +1,14 @@
 """Tables in text files: one row a sample, one column a quantity."""
 
+import bz2
 import codecs
 import csv
 import gzip
+import lzma
 import re
+import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
@@ -36,11 +39,23 @@ SMALL = 2**24  # bytes of text, of which rows take up to a hundred times as much
 FEW = 2**18  # lines, which a compressed file of any size may have
 MAX_COLUMNS = MAX_COMMENTS = 10_000
 MAX_PREAMBLE = 200  # lines
+MAX_SIGN = 6  # bytes
+BROKEN = (
+    *(UnicodeError, csv.Error, EOFError, OSError),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
+"""What reading a file raises that is no table, or is packed in another way."""
 DECIMAL_COMMA = re.compile(r"(?<![^;\s])[-+]?\d*,\d+([eE][-+]?\d+)?(?![^;\s])")
 COMMA_NUMBER = r"[-+]?\d+(,\d+)?([eE][-+]?\d+)?"
 COMMA_NUMBERS = re.compile(rf"{COMMA_NUMBER}([;\s]+{COMMA_NUMBER})+")
 DELIMITERS = ",;\t|"
-GZIP = b"\x1f\x8b"
+PACKED: dict[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": lambda path: gzip.open(path),
+    b"BZh": lambda path: bz2.open(path),
+    b"\xfd7zXZ\0": lambda path: lzma.open(path),
+    b"PK\3\4": lambda path: _only_member(path),
+}
+"""How to open a compressed file by its first bytes, whatever its name says."""
 
 
 def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
@@ -53,7 +68,7 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """
     try:
         table = _read(path, options)
-    except (UnicodeError, zlib.error, EOFError, csv.Error, OSError) as error:
+    except BROKEN as error:
         raise RobooptError(f"`path` must be a table, but {path}: {error}") from error
     return read_table(table, options)
 
@@ -348,10 +363,26 @@ def _units(cells: list[str], width: int) -> list[str] | None:
 
 def _open(path: Path, encoding: str = "utf-8-sig") -> TextIOWrapper:
     with open(path, "rb") as file:
-        zipped = file.read(2) == GZIP  # whatever its name says
-    with gzip.open(path) if zipped else open(path, "rb") as file:
+        begin = file.read(MAX_SIGN)
+    opened = next((x for sign, x in PACKED.items() if begin.startswith(sign)), None)
+    with opened(path) if opened else open(path, "rb") as file:
         marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     encoding = "utf-16" if marked else encoding
-    if zipped:
-        return TextIOWrapper(gzip.open(path), encoding=encoding)
+    if opened:
+        return TextIOWrapper(opened(path), encoding=encoding)
     return open(path, encoding=encoding)
+
+
+def _only_member(path: Path) -> Any:
+    """Return the only file of an archive, as Windows and macOS pack one."""
+    with zipfile.ZipFile(path) as archive:
+        names = [n for n in archive.namelist() if not n.startswith("__MACOSX/")]
+        if len(names) != 1:
+            raise RobooptError(
+                f"`path` must be an archive of one table, but {path} holds "
+                f"{len(names)} files: unpack it, and name the folder."
+            )
+        try:
+            return archive.open(names[0])
+        except (RuntimeError, NotImplementedError) as error:  # such as a password
+            raise zipfile.BadZipFile(str(error)) from error

@@ -41,6 +41,7 @@ PICKLED = (
     "actions=...)`, and a data frame by `frame.to_parquet('x.parquet')`."
 )
 PACKED = "Unpack it, and name the file or folder inside."
+PACKED_TEXTS = ("gz", "bz2", "xz", "zip")
 TEXTS: dict[str, Reader] = {
     **dict.fromkeys((".txt", ".dat", ".log", ".txt.gz", ".yaml"), read_csv),
     **dict.fromkeys((".json", ".jsonl"), read_json),
@@ -51,7 +52,7 @@ READERS: dict[str, Reader] = {
     ".npy": read_npy,
     ".mat": read_mat,
     **dict.fromkeys((".hdf5", ".h5"), read_hdf5),
-    **dict.fromkeys((".csv", ".csv.gz", ".tsv"), read_csv),
+    **dict.fromkeys((".csv", *(f".csv.{x}" for x in PACKED_TEXTS), ".tsv"), read_csv),
     **TEXTS,
     ".parquet": read_parquet,
     ".zarr.zip": read_zarr,
