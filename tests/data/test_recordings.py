@@ -9,6 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
+from roboopt.cli._flag_names import name_flag
+from roboopt.cli.identify import Identify
 from roboopt.data import ColumnError, Columns, Trajectory, load_recordings
 
 
@@ -257,6 +259,15 @@ def test_numbered_columns_must_be_as_many_as_the_joints(tmp_path):
     said = r"must hold positions of 3 joints \(a, b, c\), got"
     with pytest.raises(ValueError, match=said):
         load_recordings(path, joints=["a", "b", "c"])
+    # As where the robot's other joint is locked.
+    with pytest.raises(ColumnError, match=r"of 1 joints \(b\), got") as caught:
+        load_recordings(path, joints=["b"])
+    assert "leave its columns out by naming the others" in caught.value.rule
+    line = name_flag(caught.value.rule, Identify)
+    assert "by --positions q1 with --velocities dq1 with --efforts tau1" in line
+    named = {"positions": ["q2"], "velocities": ["dq2"], "efforts": ["tau2"]}
+    (run,) = load_recordings(path, joints=["b"], columns=named)
+    assert run.observations[0].tolist() == [2.0, 0.2]
 
 
 @pytest.mark.parametrize(

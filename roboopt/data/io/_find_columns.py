@@ -232,7 +232,19 @@ class _Search:
             names = getattr(known, quantity)
             got = list(names or ())
             rule = f"must hold {quantity} of {count} joints{which}, got {got}"
+            if joints is not None and len(got) > count:
+                rule += self._how_to_leave_out(known, count)
             self.require(names is None or len(names) == count, rule)
+
+    def _how_to_leave_out(self, known: Columns, count: int) -> str:
+        """Return how to name the columns of some joints of a file with more."""
+        long = {q: list(getattr(known, q) or ())[:count] for q in ALIASES}
+        long = {q: names for q, names in long.items() if names and None not in names}
+        said = " with ".join(f"`{q}={names}`" for q, names in long.items())
+        return (
+            "; numbers tell no joint that the robot lacks, or has locked: leave its "
+            f"columns out by naming the others, as by {said}"
+        )
 
 
 def _called_as(header: Sequence[str], joints: Sequence[str]) -> dict[str, str]:
