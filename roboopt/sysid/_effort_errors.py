@@ -106,7 +106,12 @@ def effort_errors(
         errors = [judged.errors(m, seen) for m in (before, model)]
         rms = [_rms(np.asarray(x))[chosen] for x in (motions[-1], *errors)]
         return EffortErrors(
-            joints, *rms, None, base=(), held_out=bool(held_out), cutoff=cutoff
+            joints,
+            *rms,
+            unconstrained=None,
+            base=(),
+            held_out=bool(held_out),
+            cutoff=cutoff,
         )
     windows = effort_windows(training, error.filter)
     known, slopes = with_scale_slopes(error, before, model, windows, velocities)
