@@ -154,7 +154,7 @@ def test_the_history_holds_every_term_of_every_step(tuned):
     gains = {f"gains[cart, {state}]": unit for state, unit in units.items()}
     path = {f"{name} [{unit}]" for name, unit in gains.items()}
     path |= {f"dL/d {name}" for name in gains}
-    assert set(header[2 + len(terms) :]) - set(NOTES) == path
+    assert set(header[2 + len(terms) :]) - set(NOTES) == path | {"round"}
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
     # Each round notes its start too, and there are at most four.
     steps = settings["result"]["steps"]
