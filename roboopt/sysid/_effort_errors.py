@@ -150,19 +150,20 @@ def held_out_noise(
     than that is no noise, and may be as large where the recordings of the fit lie.
     """
     left, unseen = known.rms(best), judge.rms(best)
-    noise = np.maximum(left, 1e-300)[:, None, None]
-    rows = (known.factors / noise).reshape(-1, known.factors.shape[2])[:, :-1][:, free]
+    noisy = left > 0
+    rows = known.factors[noisy] / left[noisy, None, None]
+    rows = rows.reshape(-1, known.factors.shape[2])[:, :-1][:, free]
     size = np.linalg.norm(rows, axis=0)
     size[size == 0] = 1.0
-    _, singular, axes = np.linalg.svd(np.linalg.qr(rows / size, mode="r"))
+    _, singular, axes = np.linalg.svd(rows / size, full_matrices=False)
     told = singular > MIN_SINGULAR * singular.max(initial=1e-300)
     axes = (axes[told] / singular[told, None]).T / size[:, None]
     fitted = judge.factors[..., :-1][..., free] @ axes
     variance = over * (fitted**2).sum((1, 2)) / judge.instants
-    count = np.sum(left > 0) * known.instants / over
+    count = noisy.sum() * known.instants / over
     lost = np.sqrt(count / max(count - told.sum(), 1.0))
     more = unseen / np.maximum(np.sqrt(left**2 + variance), 1e-300)
-    return lost * left * np.maximum(more, 1.0)
+    return np.where(noisy, lost * left * np.maximum(more, 1.0), unseen)
 
 
 def oversampling(
