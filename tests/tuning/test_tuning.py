@@ -88,7 +88,7 @@ def test_files_are_written(tuned, tmp_path):
     states += ("pole velocity [N·s/rad]",)
     gains = {f"gains[cart, {s.replace(' [', '] [')}" for s in states}
     slopes = {f"dL/d {gain.rpartition(' [')[0]}" for gain in gains}
-    names = {*terms, *ro.optimize.NOTES, *gains, *slopes}
+    names = {*terms, *ro.optimize.NOTES, *gains, *slopes, "round"}
     assert header[:2] == ["step", "loss"] and set(header[2:]) == names
     assert len(rows) == len(tuned.result.history["loss"])
     motions = ro.Trajectory.load(tmp_path / "before.npz")
