@@ -177,6 +177,11 @@ class _Lateness:
             self.is_common and self.settled and significant and several and large
         )
 
+    def is_negligible(self, step: float) -> bool:
+        """Return whether the common delay is for sure less than could be taken."""
+        most = abs(self.common) + MIN_SIGNIFICANCE * self.deviation
+        return self.is_common and most < MIN_DELAY_STEPS * step
+
     def left(self, step: float) -> np.ndarray:
         """Return what delays are left, as `Estimate.delays_left`."""
         if not self.is_common:
@@ -198,6 +203,8 @@ def _delay(fitter: Fitter, step: float, cutoff: float) -> _Lateness | None:
         if found is None or (best and found.deviation > best.deviation):
             break
         best, model = found, search.model
+        if found.is_negligible(step):
+            break
     return best
 
 
