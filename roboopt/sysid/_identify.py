@@ -50,6 +50,7 @@ from roboopt.sysid._refinement import finer_step, in_steps, with_time_step
 from roboopt.sysid._result import BOTH, FITTED, TESTED, IdentifyResult, Source
 from roboopt.sysid._robot import FREE, KnownRobot, default_free, known_scene
 from roboopt.sysid._sizes import judged_by_size, sizes
+from roboopt.sysid._suspicions import UNRECORDED
 from roboopt.urdf.drive import AnyDrive, as_drive
 from roboopt.view import scene_or_none
 
@@ -309,10 +310,9 @@ def identify(
         model = with_time_step(found.model, fitter.start.time_step)
         if found.efforts is not None:
             error_of, seen, unseen = found.efforts
-            judged = error_of, fitter.start, model, seen, unseen
-            more = found.cutoff, found.velocities, found.delays_left
-            efforts = effort_errors(*judged, *more)
-            base = efforts.base if made.conclusive else ()
+            judged = error_of, fitter.start, model, seen, unseen, found.cutoff
+            efforts = effort_errors(*judged, found.velocities, found.delays_left)
+            base = () if UNRECORDED in made.suspicions else efforts.base
             left = {"excess": found.excess, "without_offsets": found.without_offsets}
             efforts = dataclasses.replace(efforts, base=base, **left)
         report, explained = found.identifiability(), fitter.explained(model)

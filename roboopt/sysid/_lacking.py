@@ -17,7 +17,9 @@ LACKING = (
 
 def is_far_off(made: Forecasts | None, model: ParametricTwin) -> bool:
     """Return whether a fit of the motion leaves so much that no interval holds."""
-    return made is not None and max(_ratios(made, model).values()) > MAX_RATIO
+    if made is None:
+        return False
+    return not all(ratio <= MAX_RATIO for ratio in _ratios(made, model).values())
 
 
 def lacking_sentences(made: Forecasts, model: ParametricTwin) -> list[str]:

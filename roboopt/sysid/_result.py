@@ -213,8 +213,8 @@ class IdentifyResult(VerbResult):
     @property
     def conclusive(self) -> bool:
         """Return whether the fit has not failed, and the model explains the motion."""
-        made, ahead = self.efforts, self.forecasts
-        lost = is_far_off(ahead, self.model) if made is None else made.failed
+        made = self.efforts
+        lost = made.failed if made else is_far_off(self.forecasts, self.model)
         return UNRECORDED not in self.suspicions and not lost
 
     @property

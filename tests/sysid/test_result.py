@@ -209,6 +209,13 @@ def test_a_fit_of_the_motion_tells_that_the_model_lacks_something(found):
         assert "times better" in said and moved.parameters[0].verdict != "not judged"
 
 
+def test_a_driven_robot_is_judged_by_its_efforts_alone(found, monkeypatch):
+    monkeypatch.setattr("roboopt.sysid._result.is_far_off", lambda *_: True)
+    again = ro.identify(found.before.inner, found.training, free=("mass", "damping"))
+    assert again.conclusive
+    assert again.efforts is not None and again.efforts.base
+
+
 def test_a_fit_that_leaves_far_more_of_the_motion_than_noise_has_no_verdicts(found):
     rmse = {name: errors.copy() for name, errors in found.forecasts.rmse.items()}
     rmse["fitted"][0, 1] = 4 * rmse["constant velocity"][0, 1]
